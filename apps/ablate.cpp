@@ -28,7 +28,7 @@ namespace {
 
 void refuse_one_start_for_all(const Launch& launch) {
   if (!launch.init_from.empty())
-    throw ConfigError("--init-from is for flowmap_train: here each variant has its own start (--dry-run lists them)");
+    throw ConfigError("--init-from is for flowmap_train: here each variant has its own start (--dry-run lists the starts): leave --init-from out");
   if (launch.resume != "auto" && launch.resume != "never")
     throw ConfigError("--resume " + launch.resume + ": variants resume by themselves, and a path is for one stage of flowmap_train: leave --resume out");
 }
@@ -40,7 +40,7 @@ void print_plan(const Recipe& recipe, const std::vector<Variant>& list, const st
   if (seeds.size() > 1) log.info("{} trainings: seeds {}", list.size() * seeds.size(), fmt::join(seeds, ", "));
 }
 
-// The same run, once for each combination of the settings that do not belong to a variant's last stage: precision, guidance and the teacher.
+// Opens the same run once for each combination of the settings that do not belong to a variant's last stage: precision, guidance and the teacher.
 class Runs {
  public:
   Runs(TrainingRun& base, Context& context) : base_(base), context_(context) {}
@@ -124,7 +124,7 @@ void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& see
   log.info("{}", f.busy);
 }
 
-// Number of samples behind the scores: the requested number, in the plane at most the number of test samples. 0 without scores.
+// Returns the number of samples of each score: the requested number, but in the plane at most the number of test samples. 0 without scores.
 std::int64_t scored_samples(const Findings& f) {
   for (const Trial& t : f.trials)
     if (!t.scores.empty()) return t.scores[0].samples;
@@ -142,7 +142,7 @@ void publish(const std::filesystem::path& folder, const Findings& f, const std::
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw FileError(fmt::format("--out: cannot create {}: {}", folder.string(), error.message()));
-  remove_stale_temporaries(folder);    // of a process that was killed
+  remove_stale_temporaries(folder);    // left by a process that was killed
   const Table table = table_of(f);
   keep_earlier_tables(folder, comparison_text(f), log);
   write_atomically(folder / "trials.csv", trials_csv(f));
@@ -159,8 +159,8 @@ void publish(const std::filesystem::path& folder, const Findings& f, const std::
 // --untrained: needs no run, only the sizes of data and network.
 int measure_untrained(AblateConfig& config, Context& context) {
   const std::string what = comparison(config);
-  if (what != "derivative" && what != "objective") throw ConfigError("--untrained: only --what derivative and objective measure without training");
-  if (context.launch.out.empty()) throw ConfigError("--out is missing: the folder for table.csv and report.html");
+  if (what != "derivative" && what != "objective") throw ConfigError("--untrained is only for --what derivative and --what objective: leave it out, or change --what");
+  if (context.launch.out.empty()) throw ConfigError("--out is missing: give the folder for table.csv and report.html");
   Recipe& recipe = config.recipe;
   recipe.resolve_with_data();
   const std::vector<std::int64_t> all = seeds(config);
@@ -189,7 +189,7 @@ void keep_equal_steps(const std::filesystem::path& file, std::vector<Variant>& l
     std::int64_t steps = 0;
     const auto end = whole.find('\n', at == std::string::npos ? at : at + key.size());
     if (at == std::string::npos || !parse_integer(std::string_view(whole).substr(at + key.size(), end - at - key.size()), steps) || steps < 1)
-      throw FileError(fmt::format("{}: no steps for {}; delete the file to measure anew", file.string(), v.name));
+      throw FileError(fmt::format("{}: there are no steps for {}; delete the file to measure anew", file.string(), v.name));
     set_steps(v, steps);
   }
   log.info("steps for equal time are those of {} (delete it to measure anew)", file.string());
@@ -208,7 +208,8 @@ void list_trials(Findings& f, const std::vector<std::int64_t>& seeds) {
     for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = seed});
 }
 
-// Checks that each variant's schedules fit its steps, before anything is measured or trained. Leaves out those that do not if `may_leave_out`, else throws.
+// Checks that each variant's schedules fit its steps, before anything is measured or trained. Leaves out the
+// variants whose schedules do not fit if `may_leave_out`, else throws.
 void check_schedules(std::vector<Variant>& list, bool may_leave_out, Messages* log) {
   std::erase_if(list, [&](const Variant& v) {
     try {
@@ -244,7 +245,7 @@ void measure_and_equalise(TrainingRun& run, const AblateConfig& config, Findings
 
 // Makes one training of the list, in a process that train_in_processes() started.
 int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context& context, bool fresh) {
-  if (config.trial >= std::ssize(f.trials)) throw ConfigError(fmt::format("--trial {}: there are {} trainings", config.trial, f.trials.size()));
+  if (config.trial >= std::ssize(f.trials)) throw ConfigError(fmt::format("--trial {}: there are only {} trainings, counted from 0", config.trial, f.trials.size()));
   Runs runs(run, context);
   Trial& t = f.trials[static_cast<std::size_t>(config.trial)];
   const Outcome outcome = train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t, fresh);
@@ -256,7 +257,7 @@ int ablate(AblateConfig& config, Context& context) {
   if (config.trial >= 0) stop_with_parent();
   const bool fresh = std::exchange(context.launch.fresh, false);       // train() applies it to the trainings' folders, whose contents identify their owner
   if (fresh) context.launch.resume = "auto";
-  if (config.precisions.empty()) throw ConfigError("precisions: name one at least, f32 or bf16");
+  if (config.precisions.empty()) throw ConfigError("--precisions is empty: give f32, bf16 or both");
   if (config.untrained) return measure_untrained(config, context);
   TrainingRun run(config.recipe, run_context(context));
   const std::vector<std::int64_t> all = seeds(config);

@@ -69,7 +69,7 @@ int convert(ConvertCommand& c, Context& context) {
   const bool npz = c.to.ends_with(".npz");
   if (!npz && !c.to.ends_with(".safetensors"))
     throw ConfigError(fmt::format("--to {}: the name must end in .safetensors or .npz", c.to));
-  remove_stale_temporaries_of(c.to);             // of a conversion that was killed: gigabytes
+  remove_stale_temporaries_of(c.to);             // left by a conversion that was killed: gigabytes
   const Weights weights = load_weights(c.from, [&](const std::string& line) { context.log.warning("{}", line); });
   warn_of_sampler(weights, context.log);
   for (const UnreadEntry& entry : weights.unread)

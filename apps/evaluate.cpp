@@ -19,7 +19,7 @@ struct EvaluateCommand {
   template <class V>
   void visit(V&& v) {
     v("stage", stages,
-      fmt::format("generators to score instead of all in the run; last: the newest of {}", newest_first(stages_that_make(Makes::flow_map))),
+      fmt::format("generators to score instead of all in the run; last: the first of {} that is trained", newest_first(stages_that_make(Makes::flow_map))),
       flag("stage"), basic(), value_as(fmt::format("last|{}|ablate/WHAT/VARIANT,...", fmt::join(scored_names(), "|"))));
     v("only", only, "old name of --stage", flag("only"));
     v("csv", csv, "table that the scores are added to; empty: scores.csv in the run's folder, with a new report.html",
@@ -37,7 +37,7 @@ struct EvaluateCommand {
 // Scores all generators of a run in the plane together, by the points themselves and not by features.
 int score_points(const EvaluateCommand& command, TrainingRun& run) {
   if (!command.csv.empty() || !command.features.empty())
-    throw ConfigError("--csv and --features-out are for scores in features: leave them out for points of the plane, " + run.recipe().data);
+    throw ConfigError("--csv and --features-out are for scores in features: leave both out, because points of the plane have other scores: " + run.recipe().data);
   show_points(run, names_to_score(run, command.request().stages));
   run.context().log.info("scores   {}", (run.root() / "scores.csv").string());
   run.context().log.info("report   {}", (run.root() / "report.html").string());

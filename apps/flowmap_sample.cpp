@@ -24,13 +24,13 @@ struct SampleCommand {
   template <class V>
   void visit(V&& v) {
     pictures.visit(v);
-    v("calls", calls, "steps of the flow map, or of the teacher's solver", range(1, 10000), flag("steps"), basic());
+    v("calls", calls, "number of network calls of a flow map, or of steps of the teacher's solver", range(1, 10000), flag("steps"), basic());
     v("solver", solver, "solver of the teacher's ODE", one_of({"euler", "heun"}), flag("solver"));
     v("guidance_from", guidance_from, "smallest time at which the teacher is guided", range(0, 1));
     v("guidance_to", guidance_to, "largest time at which the teacher is guided; 1 is noise", range(0, 1));
     const std::vector<std::string> maps = stages_that_make(Makes::flow_map);
     v("stage", stage,
-      fmt::format("generator of the run to sample from; last: the newest of {}", newest_first(maps)), flag("stage"), basic(),
+      fmt::format("generator of the run to sample from; last: the first of {} that is trained", newest_first(maps)), flag("stage"), basic(),
       value_as(fmt::format("last|{}|{}", fmt::join(maps, "|"), stage_that_makes(Makes::teacher).scored_as)));
     v("reconstruct", images, "PNG or JPEG files to encode and decode instead of sampling, comma-separated",
       flag("reconstruct"), basic(), value_as("FILE,..."));
@@ -43,7 +43,7 @@ struct SampleCommand {
   }
 };
 
-// Whether class names are needed: for labels by name, and above a grid's columns.
+// Whether class names are needed: for labels that are given by name, and above a grid's columns.
 bool needs_names(const SampleCommand& c) { return !c.pictures.grid.empty() || (c.pictures.labels != "equal" && c.pictures.labels != "random"); }
 
 // The samples of a run: its decoder and one of its generators.
@@ -94,14 +94,14 @@ int sample(SampleCommand& c, Context& context) {
     throw ConfigError("--decoder needs --dit, the weights that generate its latents");
   if (c.guidance_from > c.guidance_to)
     throw ConfigError(
-        fmt::format("--guidance-from {} --guidance-to {}: no time lies between; exchange them", c.guidance_from, c.guidance_to));
+        fmt::format("--guidance-from {} --guidance-to {}: no time lies between these values: exchange them", c.guidance_from, c.guidance_to));
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };
   if (!c.images.empty() && c.published.given())
     throw ConfigError("--reconstruct and --dit exclude each other: --reconstruct uses the autoencoder of a run (--out) or a recipe (--config), --dit generates samples; leave one of the two out");
   if (!c.published.given()) run.emplace(c.recipe, run_context(context));
   const bool pictures = !run || space_of(run->recipe()).pictures;
   if (!c.images.empty() && !pictures)
-    throw ConfigError(fmt::format("--reconstruct: space \"{}\" has no autoencoder: samples {} of {} are their own latents; leave it out to generate samples, with --npz FILE",
+    throw ConfigError(fmt::format("--reconstruct: space \"{}\" has no autoencoder: samples {} of {} are their own latents; leave --reconstruct out to generate samples, with --npz FILE",
                                   run->recipe().space, to_string(run->recipe().sample_shape), run->recipe().data));
   if (!c.images.empty()) return reconstruct(*run, c.images, c.pictures), exit_code::finished;
   Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });

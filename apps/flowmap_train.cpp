@@ -20,7 +20,7 @@ std::vector<Field> with_stage_flags(std::vector<Field> fields, const std::string
     if (f.path == derivative + "kind") f.rule.flag = "derivative";
     if (f.path == derivative + "delta") f.rule.flag = "fd-step";
     if (f.path == stage + ".velocity") f.rule.flag = "velocity";
-    if (!stage.empty() && f.path.ends_with(".rate.peak") && f.path != loop + "rate.peak") f.rule.flag.clear();   // --lr is the rate of this stage
+    if (!stage.empty() && f.path.ends_with(".rate.peak") && f.path != loop + "rate.peak") f.rule.flag.clear();   // --lr sets the rate of this stage alone
     if (!f.path.starts_with(loop)) continue;
     std::string leaf = f.leaf();
     std::replace(leaf.begin(), leaf.end(), '_', '-');

@@ -39,17 +39,17 @@ struct InspectCommand {
     v("checkpoint", checkpoint, "checkpoint to show: a run folder, checkpoint folder or .safetensors file, with :ema for the averaged weights",
       flag("checkpoint"), basic(), value_as("PATH"));
     v("tensors", tensors, "list of the tensors of the checkpoint", flag("tensors"));
-    v("step", step, "memory of one training step, fm or mf, with the config's DiT on random data",
+    v("step", step, "memory of one training step with the config's DiT on random data; the value is the kind of step",
       one_of({"", stage_name::fm, "mf"}), flag("step"), basic());
     v("tape", tape, "list of the nodes on the tape, for --step", flag("tape"));
-    v("flops", flops, "parameters and multiply-adds of all published models, or of one by module", alone("all"),
+    v("flops", flops, "parameters and multiply-adds, in one line for each published model, or by module for the named model", alone("all"),
       flag("flops"), basic());
-    v("profile", profile, "time of each part of a training step of the stage fm, mft or mfd, with the config's DiT",
+    v("profile", profile, "time of each part of a training step with the config's DiT on random data; the value is the stage",
       one_of({"", stage_name::fm, stage_name::mft, stage_name::mfd}), flag("profile"), basic());
-    v("profile_steps", profile_steps, "steps that --profile measures, after two for warming up", range(1, 1e6), flag("profile-steps"));
+    v("profile_steps", profile_steps, "number of steps that --profile measures, after two steps to warm up", range(1, 1e6), flag("profile-steps"));
     v("csv", csv, "comma-separated values from --flops, --profile, --plan and --certify", flag("csv"), basic());
     v("machine", machine, "measured peak performance of this machine", flag("machine"), basic());
-    v("plan", plan, "predicted memory, traffic and time of the config's stages on GPUs, or of one stage in full", alone("all"),
+    v("plan", plan, "predicted memory, traffic and time on GPUs, in one line for each stage of the config, or in full for the named stage", alone("all"),
       ChoiceRule{planned_stages()}, flag("plan"), basic());
     v("certify", certify, "closed-form checks in f64 of each objective's minimum, with the settings of [map.objective]", flag("certify"), basic());
     planned.visit(v);

@@ -152,7 +152,7 @@ CheckReport check_pull(const CheckedFunction& f, const Tensors& inputs, const Ch
     if (!d[i].defined() || !g[leaves[i]].defined()) continue;
     const Tensor& gx = g[leaves[i]];
     if (gx.shape() != inputs[i].shape())
-      throw AutodiffError(title("check_pull", o, inputs) + ": the cotangent of input " + std::to_string(i) + " has shape " + to_string(gx.shape()));
+      throw AutodiffError(title("check_pull", o, inputs) + ": the cotangent of input " + std::to_string(i) + " has another shape than the input: " + to_string(gx.shape()));
     pulled += dot(gx, d[i]);
     scale += absolute_dot(gx, d[i]);
   }

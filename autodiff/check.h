@@ -21,7 +21,7 @@ namespace fm {
 using CheckedFunction = std::function<Var(const std::vector<Var>&)>;
 
 struct CheckOptions {
-  std::string name = "f";                 // of the function, in messages
+  std::string name = "f";                 // name of the function in messages
   std::vector<bool> tangents;             // for each input: true if it has a tangent, false for a symbolic zero; empty: all true
   std::int64_t rows = 1;                  // check_rows: rows that the tangents cover
   double push_tolerance = 1e-7;

@@ -18,7 +18,8 @@ struct Call {
   bool value_unused = false;               // y has no cotangent: dy's node gave it zeros so that its pull runs
 };
 
-// Runs f again on a tape of its own and passes the cotangents on: to inputs 0 .. n-1 of the node, and to the tangents, its inputs n .. 2n-1.
+// Runs f again on a tape of its own and passes the cotangents on: to inputs 0 .. n-1 of the node, and to the tangents, which are its inputs
+// n .. 2n-1.
 void pull_again(Call& call, Tensor gy, Cotangents& g) {
   Tape inner;
   const std::size_t n = call.inputs.size();
@@ -53,7 +54,7 @@ Var record_always(const char* op, const Tensor& value, const std::vector<Var>& i
   return {value, Tape::current()->record(op, value.shape(), std::move(nodes), std::move(pull))};
 }
 
-// The backward pass reaches dy's node first. Its pull stores the cotangent of dy for y's node, and makes sure that y's pull runs: that one runs f again.
+// The backward pass reaches dy's node first. Its pull stores the cotangent of dy for y's node, and makes sure that y's pull runs, which runs f again.
 Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y, const std::vector<const Parameter*>& used) {
   const auto call = std::make_shared<Call>();
   call->f = f;

@@ -111,7 +111,7 @@ Var Tape::variable(const Parameter& p) {
 
 void Tape::keep(const Var& value) {
   if (!value.on_tape() || value.node().tape != serial_) throw AutodiffError("keep: the value is not on this tape");
-  if (spent_) throw AutodiffError("keep: this tape was run backward already; keep values before that");
+  if (spent_) throw AutodiffError("keep: backward has run on this tape already; call keep before it");
   nodes_[static_cast<std::size_t>(value.node().index)].kept = true;
 }
 
@@ -171,7 +171,7 @@ void Tape::backward_within(Cotangents& outer, const std::vector<Var>& leaves, st
 }
 
 Gradients Tape::run(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on_final, std::unordered_map<const Parameter*, Tensor> so_far) {
-  if (spent_) throw AutodiffError("backward: this tape was run backward before; record again");
+  if (spent_) throw AutodiffError("backward: it has run on this tape already; record the computation again");
   spent_ = true;
   const PauseTape pause;
   const ProfilePhase phase("backward");
@@ -183,7 +183,7 @@ Gradients Tape::run(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on
   for (auto& [var, g] : seeds) {
     if (!var.on_tape()) continue;
     if (var.node().tape != serial_) throw AutodiffError("backward: the loss was recorded on another tape");
-    if (g.shape() != var.shape()) throw ShapeError("backward: cotangent " + fm::to_string(g.shape()) + " for a value of " + fm::to_string(var.shape()));
+    if (g.shape() != var.shape()) throw ShapeError("backward: a cotangent of shape " + fm::to_string(g.shape()) + " does not fit a value of shape " + fm::to_string(var.shape()));
     accumulate(out.nodes_[static_cast<std::size_t>(var.node().index)], g);
     g = Tensor();                                            // so that the sum may be added to in place unless the caller holds the tensor too
   }

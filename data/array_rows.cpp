@@ -24,14 +24,14 @@ struct Bytes {
 
 Bytes bytes_of(const std::string& file, const std::string& name) {
   if (!is_npz(file)) {
-    if (!name.empty()) throw ConfigError(fmt::format("{}: one array without a name, so {} cannot be selected: only a .npz has names", file, in_quotes(name)));
+    if (!name.empty()) throw ConfigError(fmt::format("{}: holds one array without a name, so {} cannot be selected: only a .npz has names", file, in_quotes(name)));
     const MappedFile mapped = map_file(file);
     return {mapped.data, mapped.bytes()};
   }
   const ZipReader zip(file);
   const ZipMember* member = zip.find(name + ".npy");
   if (!member)
-    throw FileError(fmt::format("{}: no array {}; it has {}", file, in_quotes(name), fmt::join(array_names(file), ", ")));
+    throw FileError(fmt::format("{}: no array {}; the file has {}", file, in_quotes(name), fmt::join(array_names(file), ", ")));
   if (member->method == 0) {
     if (member->size <= max_verified) zip.verify(*member);
     return {zip.owner(), zip.view(*member)};
@@ -78,9 +78,9 @@ ArrayRows::ArrayRows(const std::string& file, const std::string& name) : place_(
   const Bytes bytes = bytes_of(file, name);
   owner_ = bytes.owner;
   array_ = view_npy(bytes.view, place_);
-  if (array_.shape.rank() == 0) throw FileError(fmt::format("{}: one number and no rows: samples are the rows of an array (N, ...)", place_));
+  if (array_.shape.rank() == 0) throw FileError(fmt::format("{}: holds one number and no rows: samples are the rows of an array (N, ...)", place_));
   if (array_.fortran && array_.shape.rank() > 1)
-    throw FileError(fmt::format("{}: in Fortran order, whose rows lie apart: save numpy.ascontiguousarray(x)", place_));
+    throw FileError(fmt::format("{}: the array is in Fortran order, in which the values of a row lie apart: save numpy.ascontiguousarray(x)", place_));
   for (int d = 1; d < array_.shape.rank(); ++d) row_size_ *= array_.shape[d];
   if (row_size_ == 0 || count() == 0) throw FileError(fmt::format("{}: shape {} holds no values", place_, to_string(array_.shape)));
 }
@@ -122,8 +122,8 @@ std::vector<std::int64_t> ArrayRows::integers() const {
   const bool column = shape().rank() == 1 || (shape().rank() == 2 && shape()[1] == 1);
   const DType dtype = *read_as(array_.type);
   if (!column || is_floating(dtype))
-    throw FileError(fmt::format("{}: {} {}; labels are whole numbers of shape (N){}", place_, fm::name_of(array_.type), to_string(shape()),
-                                column ? ": save labels.astype(numpy.int64)" : ": save labels.argmax(1) where they are one-hot"));
+    throw FileError(fmt::format("{}: holds {} {}; labels are whole numbers of shape (N){}", place_, fm::name_of(array_.type), to_string(shape()),
+                                column ? ": save labels.astype(numpy.int64)" : ": save labels.argmax(1) if they are one-hot"));
   return read_elements(owner_, reinterpret_cast<const std::byte*>(array_.values.data()), count(), array_.type, place_, array_.big_endian)
       .to_vector<std::int64_t>();
 }

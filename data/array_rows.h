@@ -23,7 +23,7 @@ class ArrayRows {
   std::int64_t row_size() const { return row_size_; }  // elements
   std::uint64_t bytes() const { return array_.values.size(); }
 
-  Tensor row(std::int64_t index) const;                // in the type that element_type.h reads: a view or a copy
+  Tensor row(std::int64_t index) const;                // a view or a copy, in the type that element_type.h gives for the file's type
   // The row's values as f32. FileError: see array_source.h.
   void read(std::int64_t index, float* out) const;
   void read(std::int64_t index, std::uint8_t* out) const;  // for arrays of u8 only

@@ -52,7 +52,7 @@ class ArraySource : public SampleSource {
         [](std::int64_t i) { return fmt::format("row {}", i); });
     chosen_ = rows_of_split(labels_, class_names_.size(), split, hold_out, limit);
     if (chosen_.empty())
-      throw FileError(fmt::format("{}: {} rows leave none for {}{}", rows_->place(), rows_->count(), split == Split::train ? "training" : "the test",
+      throw FileError(fmt::format("{}: none of its {} rows is for {}{}", rows_->place(), rows_->count(), split == Split::train ? "training" : "the test",
                                   hold_out ? " (every tenth of a class is for the test; test= or test_x= names a test split)" : ""));
   }
   std::string name() const override { return rows_->place(); }
@@ -91,7 +91,7 @@ class ArraySource : public SampleSource {
   Layout layout_;
   Shape shape_;
   std::vector<std::string> class_names_;
-  std::vector<std::int32_t> labels_;  // of all rows
+  std::vector<std::int32_t> labels_;  // labels of all rows
   std::vector<std::int64_t> chosen_;  // rows of the split
 };
 
@@ -112,7 +112,7 @@ std::string sample_array(const std::string& file, const std::string& asked, cons
   if (others.size() == 1) return others.front();
   for (const char* name : {"x", "arr_0"})
     if (std::find(names.begin(), names.end(), name) != names.end()) return name;
-  throw ConfigError(fmt::format("{}: the array of the samples is not named: write ?x=NAME; it has {}", file, fmt::join(names, ", ")));
+  throw ConfigError(fmt::format("{}: the array of the samples is not named: write ?x=NAME; the file has {}", file, fmt::join(names, ", ")));
 }
 
 Labelled opened(const std::string& file, const std::string& x, const std::string& label_file, const std::string& y, const std::string& noise) {
@@ -147,10 +147,10 @@ Labelled opened_test(const ArrayOptions& o) {
 
 void refuse_other_rows(const Labelled& train, const Labelled& test) {
   if (test.rows->shape().without(0) != train.rows->shape().without(0) || test.rows->type() != train.rows->type())
-    throw FileError(fmt::format("{}: {} {}, but {} is {} {}: both splits need rows of one shape and type", test.rows->place(), name_of(test.rows->type()),
+    throw FileError(fmt::format("{} is {} {}, but {} is {} {}: both splits need rows of one shape and type", test.rows->place(), name_of(test.rows->type()),
                                 to_string(test.rows->shape()), train.rows->place(), name_of(train.rows->type()), to_string(train.rows->shape())));
   if (test.labels.empty() != train.labels.empty())
-    throw FileError(fmt::format("{} has labels and {} has none: give them (y, test_y, labels, test_labels), or none", (test.labels.empty() ? train : test).rows->place(),
+    throw FileError(fmt::format("{} has labels and {} has none: give labels of both splits (y, test_y, labels, test_labels), or of neither", (test.labels.empty() ? train : test).rows->place(),
                                 (test.labels.empty() ? test : train).rows->place()));
 }
 

@@ -19,8 +19,8 @@ constexpr std::int64_t pixels = channels * side * side, most = 60000;
 
 struct BinaryLayout {
   std::string data, archive, folder, usage;      // "cifar10", its archive, the folder in it, and the usage text
-  std::vector<std::string> files;                // of a split, in the order of samples
-  std::int64_t records = 0;                      // of each file
+  std::vector<std::string> files;                // the files of a split, in the order of their samples
+  std::int64_t records = 0;                      // number of records in each file
   std::int64_t label_bytes = 1, label = 0;       // label bytes of a record, and the index of the label among them
   std::string names;                             // the file of class names
   std::int64_t classes = 0;

@@ -1,4 +1,4 @@
-// Names of classes, in place of their numbers. A name is that of a folder, or a line of a file: an id and words with the same meaning,
+// Names of classes, in place of their numbers. A name is the name of a folder, or a line of a file: an id and words with the same meaning,
 // "n02099601 golden retriever" or "n01440764 tench, Tinca tinca".
 #pragma once
 
@@ -24,9 +24,9 @@ std::vector<std::string> with_words(std::vector<std::string> names);
 // "n01440764 tench, Tinca tinca" -> "tench".
 std::string short_class_name(const std::string& name);
 
-// The label that `text` names: a whole name, its id, or one of its words between commas, in any case; or a number. ConfigError lists
-// names that contain the text if none matches, the numbers if several match (ImageNet has two cranes), and both labels if a number
-// is also the name of a class with another label. Then "label:3" or "name:3" is unambiguous.
+// The label that `text` names: a whole name, its id, or one of its words between commas, in any case; or a number. ConfigError if
+// no name matches (it lists names that contain the text), if several match (it lists their labels; ImageNet has two cranes), or if a number is also
+// the name of a class with another label (it lists both). "label:3" and "name:3" are unambiguous.
 std::int64_t label_named(std::string_view text, const std::vector<std::string>& names, std::int64_t classes);
 
 }  // namespace fm

@@ -34,7 +34,7 @@ Box draw_box(RandomKey key, std::int64_t sample, std::uint32_t draw, const CropR
 
 struct Tap {
   std::int64_t at, next;
-  float weight;        // of `next`
+  float weight;        // weight of `next`
 };
 
 Tap tap(double start, double length, std::int64_t i, std::int64_t out, std::int64_t in) {
@@ -64,7 +64,7 @@ void crop(const float* image, float* out, std::int64_t H, std::int64_t W, std::i
 
 Tensor random_crops(const Tensor& images, const Samples& samples, RandomKey key, std::uint32_t draw, const CropRecipe& recipe) {
   if (images.rank() != 4 || images.dim(0) != static_cast<std::int64_t>(samples.size()))
-    throw ShapeError("random_crops: images " + to_string(images.shape()) + " with " + std::to_string(samples.size()) + " sample numbers");
+    throw ShapeError("random_crops: images " + to_string(images.shape()) + " with " + std::to_string(samples.size()) + " sample numbers: needs (B, C, H, W) and B numbers");
   const Tensor in = images.contiguous();
   const std::int64_t C = in.dim(1), H = in.dim(2), W = in.dim(3), S = recipe.size;
   Tensor out = Tensor::empty({in.dim(0), C, S, S}, DType::f32, Device{});
@@ -77,7 +77,7 @@ Tensor random_crops(const Tensor& images, const Samples& samples, RandomKey key,
 
 Tensor random_shifts(const Tensor& images, const Samples& samples, RandomKey key, std::uint32_t draw, std::int64_t reach, double flip) {
   if (images.rank() != 4 || images.dim(0) != static_cast<std::int64_t>(samples.size()))
-    throw ShapeError("random_shifts: images " + to_string(images.shape()) + " with " + std::to_string(samples.size()) + " sample numbers");
+    throw ShapeError("random_shifts: images " + to_string(images.shape()) + " with " + std::to_string(samples.size()) + " sample numbers: needs (B, C, H, W) and B numbers");
   const Tensor in = images.contiguous();
   const std::int64_t C = in.dim(1), H = in.dim(2), W = in.dim(3);
   Tensor out = Tensor::zeros(in.shape(), DType::f32, Device{});

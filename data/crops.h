@@ -19,7 +19,7 @@ struct CropRecipe {
 // images (B, C, H, W) f32 in [0, 1] -> (B, C, size, size) in [0, 1]; bilinear, edges clamped
 Tensor random_crops(const Tensor& images, const Samples& samples, RandomKey key, std::uint32_t draw, const CropRecipe& recipe);
 
-// Each image shifted by up to `reach` whole pixels in each direction (filled with zeros) and mirrored with probability `flip`.
+// Shifts each image by up to `reach` whole pixels in each direction, fills the gap with zeros, and mirrors the image with probability `flip`.
 Tensor random_shifts(const Tensor& images, const Samples& samples, RandomKey key, std::uint32_t draw, std::int64_t reach, double flip);
 
 }  // namespace fm

@@ -91,7 +91,7 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
   }
 
   [[noreturn]] void refuse(const std::string& what) const {
-    if (depth_ == 0) fail(what + "; it must be an object with \"labels\"");
+    if (depth_ == 0) fail(what + " in place of an object with \"labels\"");
     if (depth_ == 1) fail(fmt::format("{} is {}; it must be a list or null", in_quotes(key_), what));
     if (key_ == "class_names") fail(fmt::format("class name {} is {}; it must be text", out_.class_names.size(), what));
     if (depth_ == 2 || at_ == 0) fail(fmt::format("\"labels\" has {} where [name, label] belongs", what));

@@ -20,7 +20,7 @@ constexpr const char* debian_folder = "/usr/share/datasets/fashion-mnist";
 struct Idx {
   std::vector<std::int64_t> shape;
   std::vector<std::uint8_t> bytes;  // the whole file
-  std::size_t offset = 0;           // of the first value
+  std::size_t offset = 0;           // position of the first value
 };
 
 fs::path find_file(const fs::path& folder, const std::string& name) {
@@ -47,7 +47,7 @@ Idx read_idx(const fs::path& folder, const std::string& name, std::size_t dims) 
     values = std::min(values * std::uint64_t(idx.shape.back()), std::uint64_t{1} << 31);  // clipped: no overflow
   }
   if (b.size() - idx.offset != values) {
-    throw FileError(fmt::format("{}: has {} values, but its header says {}", path.string(), b.size() - idx.offset, values));
+    throw FileError(fmt::format("{}: has {} values, but its header says {}: fetch the file again", path.string(), b.size() - idx.offset, values));
   }
   return idx;
 }
@@ -72,13 +72,13 @@ Dataset load_fashion_mnist(Split split, const fs::path& given) {
   Dataset data{"fashion-mnist", images.shape[0], 1, narrow<int>(images.shape[1]), narrow<int>(images.shape[2]), {}, {}, {}};
   data.class_names = fashion_mnist_classes();
   if (labels.shape[0] != data.count) {
-    throw FileError(fmt::format("{}: {} images but {} labels", (folder / prefix).string(), data.count, labels.shape[0]));
+    throw FileError(fmt::format("{}: {} images but {} labels: fetch the files again", (folder / prefix).string(), data.count, labels.shape[0]));
   }
   images.bytes.erase(images.bytes.begin(), images.bytes.begin() + std::ptrdiff_t(images.offset));
   data.pixels = std::move(images.bytes);
   data.labels.assign(labels.bytes.begin() + std::ptrdiff_t(labels.offset), labels.bytes.end());
   const auto wrong = std::find_if(data.labels.begin(), data.labels.end(), [](std::int32_t l) { return l > 9; });
-  if (wrong != data.labels.end()) throw FileError(fmt::format("{}: label {} is above 9", (folder / prefix).string(), *wrong));
+  if (wrong != data.labels.end()) throw FileError(fmt::format("{}: label {} is above 9: fetch the files again", (folder / prefix).string(), *wrong));
   return data;
 }
 

@@ -16,7 +16,7 @@ namespace {
 struct GridLayout {
   int columns, rows, channels;
   int cell_height;
-  int left, top;                   // of the first cell
+  int left, top;                   // position of the first cell
   std::vector<int> column_widths;  // a column is as wide as its images or its label
 };
 
@@ -24,7 +24,7 @@ int text_height(const GridOptions& o) { return (glyph_height + 4) * o.text_scale
 
 GridLayout layout_of(const std::vector<Image>& images, const GridOptions& o) {
   if (images.empty() || o.columns < 0 || o.pad < 0 || o.scale < 1 || o.text_scale < 1) {
-    throw ShapeError(fmt::format("make_grid: {} images, columns {}, pad {}, scale {}, text_scale {}", images.size(), o.columns, o.pad, o.scale,
+    throw ShapeError(fmt::format("make_grid: {} images, columns {}, pad {}, scale {}, text_scale {}: needs an image, columns and pad >= 0, scales >= 1", images.size(), o.columns, o.pad, o.scale,
                                  o.text_scale));
   }
   GridLayout l{};
@@ -32,7 +32,7 @@ GridLayout layout_of(const std::vector<Image>& images, const GridOptions& o) {
   while (o.columns == 0 && std::size_t(l.columns) * l.columns < images.size()) ++l.columns;
   l.rows = (narrow<int>(images.size()) + l.columns - 1) / l.columns;
   if (o.column_labels.size() > std::size_t(l.columns) || o.row_labels.size() > std::size_t(l.rows)) {
-    throw ShapeError(fmt::format("make_grid: {} column and {} row labels for {} columns and {} rows", o.column_labels.size(),
+    throw ShapeError(fmt::format("make_grid: {} column and {} row labels for {} columns and {} rows: at most one label for each", o.column_labels.size(),
                                  o.row_labels.size(), l.columns, l.rows));
   }
   l.channels = 1;

@@ -10,7 +10,7 @@
 namespace fm {
 
 struct GridOptions {
-  int columns = 0;                         // 0: about square
+  int columns = 0;                         // number of columns; 0: about square
   int pad = 2;                             // pixels around each image, after scaling
   int scale = 1;                           // each pixel becomes scale x scale
   int text_scale = 1;

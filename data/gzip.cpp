@@ -36,7 +36,7 @@ std::vector<std::uint8_t> read_gzip(const std::filesystem::path& path) {
     if (got == 0) break;
     used += std::size_t(got);
     if (used > max_unpacked && used / max_ratio > std::filesystem::file_size(path))
-      throw FileError(fmt::format("{}: unpacks to more than {} times its size, which may be a bomb: unpack it with gunzip", path.string(), max_ratio));
+      throw FileError(fmt::format("{}: unpacks to more than {} times its size, which may be a decompression bomb: unpack it with gunzip", path.string(), max_ratio));
   }
   bytes.resize(used);
   return bytes;

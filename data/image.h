@@ -20,17 +20,17 @@ struct Image {
 // An image whose values are all `value`.
 Image blank_image(int width, int height, int channels, std::uint8_t value = 0);
 
-// Alpha laid over white: 2 channels become 1, 4 become 3; others are returned as they are.
+// Composites alpha over white: 2 channels become 1, 4 become 3. Other images are returned unchanged.
 Image without_alpha(Image image);
 
 // Converts to 1 or 3 channels. Grey by Pillow's weights (ITU-R 601, 16-bit fixed point), RGB by repetition.
 Image with_channels(Image image, int channels);
 
-// Planes (channels, height, width), as tensors and datasets hold them.
+// Makes an image from planes (channels, height, width), the order of tensors and data sets.
 Image image_from_planes(const std::uint8_t* planes, int channels, int height, int width);
-// The same from floats: `low` becomes 0 and `high` 255, rounded to nearest; outside is clipped, not-a-number becomes 0.
+// The same from floats: `low` becomes 0 and `high` 255, rounded to nearest. Values outside are clipped, and NaN becomes 0.
 Image image_from_planes(const float* planes, int channels, int height, int width, float low = 0.0f, float high = 1.0f);
-// Writes channels*height*width bytes.
+// Writes the image as planes: channels * height * width bytes.
 void planes_from_image(const Image& image, std::uint8_t* planes);
 
 }  // namespace fm

@@ -48,8 +48,8 @@ bool is_webp(View b) { return b.size() >= 12 && std::memcmp(b.data(), "RIFF", 4)
 
 std::uint32_t be32(const std::uint8_t* p) { return std::uint32_t(p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]; }  // fits: four bytes
 
-// A few bytes of header can claim gigabytes of pixels. max_pixels is Pillow's limit. In a JPEG a block of 8x8 pixels takes a bit at least, so a byte
-// holds at most 512 pixels; images below max_sparse, 4 million pixels, are not compared with their bytes.
+// A few bytes of header can claim gigabytes of pixels. max_pixels is Pillow's limit. A JPEG takes at least a bit for a block of 8x8 pixels, so a byte
+// gives at most 512 pixels; max_a_byte allows twice that. Images of up to max_sparse, 4 million pixels, are not compared with their bytes.
 constexpr std::int64_t max_pixels = 178'956'970, max_sparse = 1 << 22, max_a_byte = 1024;
 
 void check_size(int width, int height, std::size_t bytes, const std::string& name) {

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t test_every = 10;
 
-// Entries of a folder that `keep` accepts, sorted by bytes (not by locale, so every machine agrees).
+// Entries of a folder that `keep` accepts, sorted by bytes, not by locale, so that the order is the same on every machine.
 template <class Keep>
 std::vector<fs::path> sorted_entries(const fs::path& folder, const Keep& keep) {
   std::error_code error;

@@ -1,6 +1,6 @@
 // A folder of class-named folders of PNG and JPEG files (ImageNet's layout). Class names in byte order become labels 0, 1, ...; files are
-// taken in byte order. PATH/train, if it exists, is the training split, and PATH/test (or PATH/val) the other, with the training split's
-// labels; otherwise every tenth file of a class is for the test.
+// taken in byte order. PATH/train, if it exists, is the training split, and PATH/test (or PATH/val) the test split, with the training
+// split's labels; otherwise every tenth file of a class is for the test.
 //
 // A folder without images is not a class (an empty one, __pycache__, the @eaDir of a file server): notes() names it. A folder whose images
 // all have unsupported formats is an error, because a class would be missing.

@@ -182,7 +182,7 @@ void LatentCacheWriter::write_index() const {
 }
 
 void LatentCacheWriter::finish() {
-  if (finished() != static_cast<std::int64_t>(shards_.size())) throw Error(fmt::format("{}: some shards are missing", folder_.string()));
+  if (finished() != static_cast<std::int64_t>(shards_.size())) throw Error(fmt::format("{}: some shards are missing: write those of missing() before finish()", folder_.string()));
   Moments all(info_.latent);
   for (const LatentShard& s : shards_) {
     const Safetensors stored(file(s.number));

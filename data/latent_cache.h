@@ -1,7 +1,7 @@
 // Latents of an image collection, encoded once and kept in files: for training generators when the latents do not fit into memory.
 //
 //   FOLDER/index.json                   the origin of the latents, and the finished shards with their checksums
-//   FOLDER/latents-00000.safetensors    latents (n, C, h, w) f32 or bf16; mirrored, those of the mirrored images; labels i64 (n);
+//   FOLDER/latents-00000.safetensors    latents (n, C, h, w) f32 or bf16; mirrored: latents of the mirrored images; labels i64 (n);
 //                                       count, sum, square_sum: exact sums of the latents as the encoder gave them (data/moments.h)
 //   FOLDER/stats.safetensors            mean and var (C, h, w) f32 of all latents; written at the end
 //
@@ -31,7 +31,7 @@ struct LatentCacheInfo {
   Shape latent;                      // (C, h, w)
   DType dtype = DType::bf16;         // or f32
   bool mirrored = true;              // also contains the latents of the mirrored images
-  std::int64_t shard_size = 1024;    // number of images
+  std::int64_t shard_size = 1024;    // number of images in a shard
 };
 
 struct LatentShard {
@@ -48,7 +48,7 @@ class LatentCacheWriter {
   // ConfigError if the folder contains latents of another encoder, of other images or in another form.
   LatentCacheWriter(std::filesystem::path folder, LatentCacheInfo info, const Report& warn);
 
-  std::vector<LatentShard> missing() const;  // not yet written, in order
+  std::vector<LatentShard> missing() const;  // the shards that are not yet written, in order
   std::int64_t finished() const;             // number of written shards
 
   // Writes a shard. latents and mirrored: (count, C, h, w) f32; `mirrored` is undefined if the cache has no mirrored latents.

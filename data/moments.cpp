@@ -43,7 +43,7 @@ void Moments::add(const Tensor& rows) {
       }
     }
   });
-  if (bad) throw Error("Moments: a value is not finite or not below 32768 in size: the encoder's weights or the images are damaged");
+  if (bad) throw Error("Moments: a value is not finite, or its absolute value is 32768 or more: the encoder's weights or the images are damaged");
   count_ += n;
 }
 
@@ -57,7 +57,7 @@ void Moments::add(const Moments& other) {
 }
 
 Tensor Moments::mean() const {
-  if (count_ < 1) throw ShapeError("Moments: no rows");
+  if (count_ < 1) throw ShapeError("Moments: no rows were added");
   Tensor out = Tensor::empty(row_, DType::f64, Device{});
   for (std::size_t i = 0; i < sum_.size(); ++i) {
     const Wide whole = sum_[i] / count_, rest = sum_[i] % count_;
@@ -67,7 +67,7 @@ Tensor Moments::mean() const {
 }
 
 Tensor Moments::variance() const {
-  if (count_ < 1) throw ShapeError("Moments: no rows");
+  if (count_ < 1) throw ShapeError("Moments: no rows were added");
   Tensor out = Tensor::empty(row_, DType::f64, Device{});
   const auto n = static_cast<double>(count_);
   for (std::size_t i = 0; i < sum_.size(); ++i) {

@@ -48,8 +48,8 @@ class StoredPictures : public PictureSource {
 
  private:
   std::shared_ptr<const PictureStore> store_;
-  std::vector<std::int32_t> labels_;  // of all samples of the store
-  std::vector<std::int64_t> rows_;    // of this split
+  std::vector<std::int32_t> labels_;  // labels of all samples of the store
+  std::vector<std::int64_t> rows_;    // samples of this split
 };
 
 }  // namespace
@@ -69,7 +69,7 @@ std::vector<std::string> class_list(const ClassOptions& options, std::vector<std
   if (largest < 0 && (options.classes > 0 || !options.names.empty()))
     throw ConfigError(fmt::format("{}: its samples have no labels, so leave out classes and class_names", name));
   if (largest < 0) return {"all"};
-  if (largest >= max_classes) throw FileError(fmt::format("{}: label {}; labels below {} are read", name, largest, max_classes));
+  if (largest >= max_classes) throw FileError(fmt::format("{}: label {} is too large: only labels below {} are read", name, largest, max_classes));
   const std::int64_t classes = !found.empty() ? std::ssize(found) : options.classes > 0 ? options.classes : largest + 1;
   if (largest >= classes)
     throw ConfigError(fmt::format("{}: label {}, but there are {} classes (labels begin with 0): correct {}", name, largest, classes,

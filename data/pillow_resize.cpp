@@ -156,7 +156,7 @@ Image pillow_resize(const Image& image, int width, int height, PillowFilter filt
 }
 
 Image center_crop(const Image& image, int size) {
-  if (image.empty() || size < 1) throw ShapeError(fmt::format("center_crop: {}x{} to {}", image.width, image.height, size));
+  if (image.empty() || size < 1) throw ShapeError(fmt::format("center_crop: {}x{} to {}: sizes must be positive", image.width, image.height, size));
   if (std::min(image.width, image.height) >= 2 * size)
     return center_crop(pillow_resize(image, image.width / 2, image.height / 2, PillowFilter::box), size);
   const double scale = double(size) / std::min(image.width, image.height);

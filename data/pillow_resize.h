@@ -22,8 +22,8 @@ Image pillow_resize(const Image& image, int width, int height, PillowFilter filt
 // A part of the same result, without computing the rest.
 Image pillow_resize(const Image& image, int width, int height, PillowFilter filter, const PixelBox& part);
 
-// The crop of the ADM code (Dhariwal, Nichol 2021): halve with Box while the shorter side is at least 2*size, bring it to `size` with
-// Bicubic, cut the middle.
+// The crop of the ADM code (Dhariwal, Nichol 2021): halves with Box while the shorter side is at least 2*size, resizes this side to
+// `size` with Bicubic, and cuts out the middle.
 Image center_crop(const Image& image, int size);
 
 // The crop for RAE's decoder training (torchvision's Resize and RandomCrop): the shorter side is resized to `shorter` with Bicubic, the longer one

@@ -1,5 +1,5 @@
 // Sets of points in the plane, computed without files: the smallest data on which a flow can be trained and plotted. Sample number i is a pure
-// function of (name, seed, i): the same point whichever points were read before, on any number of threads.
+// function of (name, seed, i). It does not depend on the points that were read before, or on the number of threads.
 //
 //   8gaussians    eight modes at angles k pi/4 and radius sqrt 2, deviation 0.1                       label: the mode, k = 0 .. 7
 //   checkerboard  uniform on 8 of the 4 x 4 cells of [-sqrt 3, sqrt 3]^2                              label: the cell, 0 .. 7

@@ -31,13 +31,13 @@ OpenFile::~OpenFile() { close(file_); }
 
 std::string OpenFile::read(std::uint64_t offset, std::uint64_t n) const {
   if (offset > size_ || n > size_ - offset)
-    throw FileError(fmt::format("{}: it ends at byte {}, before {} bytes at {}: was it cut off?", path_.string(), size_, n, offset));
+    throw FileError(fmt::format("{}: it ends at byte {}, so {} bytes at byte {} cannot be read: was it cut off?", path_.string(), size_, n, offset));
   std::string bytes(n, '\0');
   for (std::uint64_t done = 0; done < n;) {
     const ssize_t got = pread(file_, bytes.data() + done, n - done, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw SystemFileError("read", path_, errno);
-    if (got == 0) throw FileError(fmt::format("{}: it ends inside {} bytes at {}: was it cut off while it was read?", path_.string(), n, offset));
+    if (got == 0) throw FileError(fmt::format("{}: it ended while {} bytes at byte {} were read: was it cut off meanwhile?", path_.string(), n, offset));
     done += static_cast<std::uint64_t>(got);
   }
   return bytes;

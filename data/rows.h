@@ -5,9 +5,9 @@
 
 namespace fm {
 
-// `count` rows of a split, ascending: the same number of each class, or all of a class that has fewer. A fixed key chooses the classes that get
-// the remainder, and the rows of a class. A larger count keeps the rows of a smaller one, except for the remainder. A count of 0,
-// or of at least the number of rows, takes all rows.
+// `count` rows of a split, ascending: the same number of each class, or all of a class that has fewer. If `count` does not divide evenly, some
+// classes get one row more. A fixed key chooses these classes, and the rows of each class. A larger count keeps the rows of a smaller one, except for
+// the additional rows. A count of 0, or of at least the number of rows, takes all rows.
 std::vector<std::int64_t> balanced_rows(const SampleSource& source, std::int64_t count);
 
 // `count` of these rows, ascending, chosen with a fixed key and so about in proportion to their classes. All rows if `count` is at least their number.

@@ -1,4 +1,4 @@
-// Time series made by the program, for trying out networks of sequences: sums of two sines with drawn phases.
+// Time series computed by the program, to try out networks of sequences: sums of two sines with random phases.
 //
 //   x(c, l) = sqrt(2) (0.8 sin(2 pi f l / length + a) + 0.6 sin(2 pi (f + 4) l / length + b)),     f = label + 1, label = i mod 4
 //

@@ -15,7 +15,7 @@ namespace fm {
 
 struct TarMember {
   std::string name;
-  std::uint64_t offset = 0, size = 0;  // of the member's bytes in the file; its header is the 512 bytes before them
+  std::uint64_t offset = 0, size = 0;  // position and number of the member's bytes in the file; its header is the 512 bytes before them
   std::uint32_t header_crc = 0;        // crc32c of that header
 };
 
@@ -24,8 +24,8 @@ class TarReader {
   // FileError: the errors of OpenFile, a compressed file, fewer than 512 bytes.
   explicit TarReader(const std::filesystem::path& path);
 
-  // The next regular file; directories are skipped. False at the end. FileError names file, member and position: a wrong checksum, a member beyond
-  // the end, a file that is truncated or continues after its end, links, sparse files, devices.
+  // Finds the next regular file; directories are skipped. Returns false at the end. FileError names file, member and position: a wrong checksum,
+  // a member beyond the end, a file that is truncated or continues after its end, links, sparse files, devices.
   bool next(TarMember& member);
 
   // The bytes of a member of at most `most` bytes.
@@ -47,7 +47,7 @@ class TarReader {
 
   std::filesystem::path path_;
   OpenFile file_;
-  std::uint64_t at_ = 0;     // of the next header
+  std::uint64_t at_ = 0;     // position of the next header
   std::string window_;
   std::uint64_t window_at_ = 0;
 };

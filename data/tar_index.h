@@ -3,7 +3,8 @@
 // A sample is a run of members with the same key, the file name up to its first dot: one image (KEY.jpg, .jpeg, .png, .webp), and the label
 // as KEY.cls (a whole number as text) or as "label" of KEY.json. Members with other endings are skipped, and so are hidden files.
 //
-// The index, little-endian: "fmtarix1" | u64 size and i64 time of change (ns) of the shard | u64 n | n samples of 24 bytes | u32 crc32c of all before
+// The index, little-endian:
+//   "fmtarix1" | u64 size and i64 time of change (ns) of the shard | u64 n | n samples of 24 bytes | u32 crc32c of all bytes before it
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@
 namespace fm {
 
 struct TarSample {
-  std::uint64_t offset;      // of the image's bytes; the header is the 512 bytes before them
+  std::uint64_t offset;      // position of the image's bytes; the header is the 512 bytes before them
   std::uint32_t size;
   std::uint32_t header_crc;  // of that header: name, size, ...; represents the image in fingerprints
   std::int32_t label;        // -1: none
@@ -24,7 +25,7 @@ struct TarSample {
 };
 
 struct TarIndex {
-  std::uint64_t bytes = 0;   // of the shard
+  std::uint64_t bytes = 0;   // size of the shard
   std::int64_t changed = 0;
   std::vector<TarSample> samples;
 };

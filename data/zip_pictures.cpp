@@ -61,7 +61,7 @@ class ZipStore : public PictureStore {
   }
 
   void check(const ZipMember& m, std::uint64_t most) const {
-    if (m.encrypted) fail(fmt::format("member {} is encrypted", in_quotes(m.name)));
+    if (m.encrypted) fail(fmt::format("member {} is encrypted: write the archive without a password", in_quotes(m.name)));
     if (m.method != 0)
       fail(fmt::format("member {} is compressed (method {}): images are read in place, so store them: zip -0 -r, or dataset_tool.py",
                        in_quotes(m.name), m.method));
@@ -160,7 +160,7 @@ class ZipStore : public PictureStore {
   std::uint64_t start_of(const Entry& e, std::string_view head) const {
     const std::string_view wanted = name_of(e);
     if (get<std::uint32_t>(head, 0) != local_signature || get<std::uint16_t>(head, 26) != wanted.size())
-      fail(fmt::format("corrupt zip file: member {} is not at the place in the directory", in_quotes(wanted)));
+      fail(fmt::format("corrupt zip file: member {} is not at the place that the directory names", in_quotes(wanted)));
     return e.header + local_size + wanted.size() + get<std::uint16_t>(head, 28);
   }
 

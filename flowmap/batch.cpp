@@ -18,9 +18,10 @@ void check(const Batch& batch) {
   if (rows != samples)
     throw ShapeError("batch: " + std::to_string(rows) + " rows of data but " + std::to_string(samples) + " sample numbers: each row needs one");
   if (batch.y.defined() && batch.y.shape() != Shape{rows})
-    throw ShapeError("batch: labels " + to_string(batch.y.shape()) + " for " + std::to_string(rows) + " rows of data");
+    throw ShapeError("batch: labels " + to_string(batch.y.shape()) + " for " + std::to_string(rows) + " rows of data: each row needs one label");
   if (batch.eps.defined() && batch.eps.shape() != batch.z0.shape())
-    throw ShapeError("batch: noise " + to_string(batch.eps.shape()) + " for data " + to_string(batch.z0.shape()));
+    throw ShapeError("batch: noise must have the shape of the data, but noise has " + to_string(batch.eps.shape()) + " and the data have " +
+                     to_string(batch.z0.shape()));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A training batch, and the same batch on the path: with random noise, times and label dropout, and with rows of s < t first.
+// A training batch, and the same batch on the path, after noise, times and label dropout are drawn. Rows with s < t come first.
 #pragma once
 
 #include <functional>
@@ -13,7 +13,7 @@ struct Batch {
   Tensor z0;                             // data (B, ...), f32 or f64
   Labels y;                              // (B) or undefined
   Draws draws;                           // B sample numbers
-  Tensor eps = {};                       // noise paired with the data, in z0's shape (by a teacher's ODE); undefined: random noise
+  Tensor eps = {};                       // noise that a teacher's ODE pairs with the data, in z0's shape; undefined: random noise
 };
 
 struct PathBatch {
@@ -35,12 +35,12 @@ struct PathBatch {
 // Draws noise, label dropout and pairs of times. ShapeError unless z0, y and draws have equally many rows, and eps has z0's shape.
 PathBatch draw_path_batch(const Batch& batch, const PairConfig& pairs, const LabelDropout& labels);
 
-// The same with s = 0 and one time t > 0 in every row, for objectives of u(z, 0, t) alone. Rows keep the batch's order.
+// Draws the same with s = 0 and one time t > 0 in every row, for objectives that train u(z, 0, t) alone. Rows keep the batch's order.
 PathBatch draw_jumps_to_data(const Batch& batch, const TimeConfig& time, const LabelDropout& labels);
-// The same with t = time(row).
+// As draw_jumps_to_data(), with t = time(row).
 PathBatch place_jumps_to_data(const Batch& batch, const std::function<double(std::size_t row)>& time, const LabelDropout& labels);
 
-// The same with given pairs, and with labels after dropout (in the batch's order).
+// Places the batch on the path at given pairs of times. `dropped`: the labels after dropout, in the batch's order.
 PathBatch place_on_path(const Batch& batch, const Pairs& pairs, const Labels& dropped);
 
 }  // namespace fm

@@ -22,7 +22,7 @@ double mean_square(const Tensor& x) { return mean(square(x)).item(); }
 }  // namespace
 
 BiasVariance bias_variance(const FlowMapNet& h, const PathBatch& p, const VelocityNet& v, const VelocityNet& teacher, const FlowMapNet& map) {
-  if (p.off_diagonal != p.rows()) throw ConfigError("bias_variance: every row must have s < t");
+  if (p.off_diagonal != p.rows()) throw ConfigError("bias_variance: the batch has rows with s = t; every row must have s < t");
   const Tensor gap = column(p.t - p.s, p.z.rank());
   const Tensor truth = evaluate(v, p.z, p.t, p.y);
   const auto through = [&](const Tensor& d) { return d - gap * derivative(h, p, d, 0); };          // A d

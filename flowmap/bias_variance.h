@@ -5,8 +5,8 @@
 //   A = I - (t-s) dh/dz,         B = target(v) - h*,       h* = (1 / (t-s)) int_s^t v
 //
 // h is the network, which makes its own targets; v is the velocity of the flow. The first term on the right is learned: it moves the fixed point away
-// from the flow map by B, the network's own error, and by l A (v_phi - v), the teacher's error. The second term is noise of the gradient.
-// Its mean is 0, and no training lowers it at fixed h. All terms are means over rows and elements.
+// from the flow map by B, the network's own error, and by l A (v_phi - v), the teacher's error. The second term is the variance of the target's noise.
+// The noise has mean 0, and at fixed h no training lowers its variance. All terms are means over rows and elements.
 #pragma once
 
 #include "flowmap/batch.h"
@@ -17,7 +17,7 @@ namespace fm {
 struct BiasVariance {
   double noise = 0;                      // E |A (vh - v)|^2:    the variance at l = 0
   double teacher = 0;                    // E |A (v_phi - v)|^2: the squared bias of the teacher at l = 1
-  double own = 0;                        // E |B|^2; NaN where h* is not known
+  double own = 0;                        // E |B|^2; NaN if no h* is given
 
   double variance(double lambda) const { return (1 - lambda) * (1 - lambda) * noise; }
   double bias(double lambda) const { return lambda * lambda * teacher; }

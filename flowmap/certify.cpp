@@ -18,7 +18,7 @@
 namespace fm {
 namespace {
 
-constexpr TrainingStep the_end{999999, 1000000};                       // the last step that is trained
+constexpr TrainingStep the_end{999999, 1000000};                       // the last step of a training of 1,000,000 steps
 struct Times {
   double s, t;
 };
@@ -55,8 +55,9 @@ Law one_gaussian() {
   return law;
 }
 
-// A mixture of two Gaussians, for which the posterior of eps - z0 is skewed. With `jumps`, u is integrated in f64, to 1e-7. Without, u is v, which is right
-// where s = t. Between modes that are far apart the map is too steep for quadrature, so with `jumps` the modes must be near each other.
+// A mixture of two Gaussians, for which the posterior of eps - z0 is skewed. With `jumps`, u is integrated from v in f64, with an error of
+// 1e-7. Without `jumps`, u is v, which is exact only at s = t. Between modes that are far apart the map is too steep for quadrature, so with `jumps` the
+// modes must be near each other.
 Law two_gaussians(double low, double high, double deviation, double low_share, int nodes, bool jumps) {
   constexpr int flow_steps = 16;
   GaussianMixture mixture;
@@ -93,7 +94,8 @@ Nets nets_of(const FlowMapNet& net, const FlowMapNet& map, const VelocityNet& v,
   return out;
 }
 
-// The gradient of each row in its own theta. It is multiplied by the number of rows, because the loss is a mean over rows.
+// Returns for each row the gradient of the row's loss with respect to the row's theta. The loss is a mean over rows, so its gradients are multiplied by
+// the number of rows.
 std::vector<double> row_gradients(const Objective& objective, const Law& law, const Drawn& drawn, double at = 0) {
   const std::int64_t rows = drawn.p.rows();
   Parameter theta{Tensor::full({rows}, at, DType::f64)};
@@ -105,7 +107,7 @@ std::vector<double> row_gradients(const Objective& objective, const Law& law, co
   return out;
 }
 
-// All rows at the same two times. They share a sample number, and therefore all other random numbers.
+// Places all rows at the same two times. The rows share a sample number, and therefore all other random numbers.
 PathBatch at_times(const Points& points, const Times& times, bool labels) {
   const std::int64_t rows = points.rows();
   PathBatch p;
@@ -127,7 +129,8 @@ std::vector<Bias> expected_gradients(const Objective& objective, const Law& law,
   return out;
 }
 
-// Means over random data and noise, for objectives whose rows form groups. Each pair of times is evaluated alone, because biases of opposite sign cancel.
+// Adds mean gradients over random data and noise to `out`, for objectives whose rows form groups. Each pair of times has its own mean, because biases of
+// opposite sign would cancel in a joint mean.
 void sample_gradients(const Objective& objective, const Law& law, const std::vector<Times>& pairs, Certificate& out) {
   constexpr std::int64_t groups = 16384;
   const std::int64_t group = objective.needs.group, rows = groups * group;
@@ -148,7 +151,7 @@ void sample_gradients(const Objective& objective, const Law& law, const std::vec
   }
 }
 
-// The pairs `any`, with s = 0 for objectives that train jumps to data alone.
+// Returns `any`, with every s replaced by 0 if the objective trains only jumps to data.
 std::vector<Times> pairs_for(const Objective& objective, const std::vector<Times>& any) {
   if (objective.needs.jumps != Jumps::to_data) return any;
   std::vector<Times> out;
@@ -229,11 +232,11 @@ double largest(const std::vector<Bias>& found) {
 std::string contradiction(const Claims& claims, const Certificate& found) {
   const double gaussian = largest(found.gaussian), mixture = largest(found.mixture);
   const auto gradients = [&] { return fmt::format("its expected gradient at the true map is {:.3g} on a Gaussian, {:.3g} on a mixture", gaussian, mixture); };
-  if (claims.exact && !found.exact()) return fmt::format("claims no residual at the true map, and has one of {:.3g}", found.residual);
+  if (claims.exact && !found.exact()) return fmt::format("claims no residual at the true map, but its largest mean square there is {:.3g}", found.residual);
   if (found.gaussian.empty()) return "";
   if (found.scale == 0) return "has no gradient at theta = 0.1, where the map is wrong: it trains nothing";
-  if (claims.unbiased && !found.unbiased()) return "claims no bias, and " + gradients();
-  if (!claims.unbiased && found.error == 0 && !found.biased()) return "claims a bias, and " + gradients();
+  if (claims.unbiased && !found.unbiased()) return "claims no bias, but " + gradients();
+  if (!claims.unbiased && found.error == 0 && !found.biased()) return "claims a bias, but " + gradients();
   return "";
 }
 

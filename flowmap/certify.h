@@ -3,12 +3,12 @@
 //   residual     the largest mean square of a row's residual, over 4,096 rows that the objective draws. The data are 3 numbers from a Gaussian, the network
 //                is their exact flow map, and w and the teacher are their exact velocity. It is 0 if the objective's equation holds for the flow map.
 //   gradient     the expected gradient in theta at theta = 0, over data and noise, by quadrature at fixed times. The network is u* + theta phi around the
-//                exact map u*, and w = eps - z0. With this w no residual is 0, and the gradient decides the minimum: a residual of 0 is not enough.
-//                It is taken on a Gaussian and on a mixture of two. A metric that weighs rows by their residual is biased on the mixture alone, because
-//                a Gaussian's residuals are symmetric.
+//                exact map u*, and w = eps - z0. With this w no residual is 0, so the expected gradient decides whether u* is the minimum.
+//                It is computed on a Gaussian and on a mixture of two Gaussians. A metric that weighs rows by their residual is biased on the mixture
+//                alone, because a Gaussian's residuals are symmetric.
 //
 // phi = sin(1.3 z + .4) + .3 z^2 + .2 (t-s) z + .1 t.  Each row has its own theta, so one backward pass gives every row's gradient, which
-// quadrature weighs afterwards. An objective whose rows form groups (needs().group) has no quadrature: its gradient is a mean over random
+// quadrature then weighs. An objective whose rows form groups (needs().group) has no quadrature: its gradient is a mean over random
 // groups, with a standard error, which can hide a small bias.
 #pragma once
 
@@ -34,21 +34,22 @@ struct Certificate {
   double scale = 1;
 
   bool exact() const { return residual < 1e-24; }
-  bool unbiased() const { return error == 0 && largest(gaussian) < 1e-12 * scale && largest(mixture) < 1e-6 * scale; }     // 1e-6: integrated map
+  bool unbiased() const { return error == 0 && largest(gaussian) < 1e-12 * scale && largest(mixture) < 1e-6 * scale; }     // 1e-6: u is integrated
   // A finite difference of 0.005 in place of a derivative (TiM) gives gradients of 3e-5 or more. The error of the quadrature is below 1e-6.
   bool biased() const { return largest(gaussian) > (error > 0 ? 3 * error : 1e-5 * scale) || largest(mixture) > 1e-5 * scale; }
 };
 
-// Makes all checks, with the objective's schedules at their end. The batches have no labels or, if the objective needs labels, labels that do not change the
-// network's output. Takes up to a second, or a few seconds for the mixture with taped tangents.
+// Makes all checks, with the objective's schedules at their last step. The batches have no labels or, if the objective needs labels, labels that do not change
+// the network's output. Takes up to a second, or a few seconds for the mixture with taped tangents.
 Certificate certify(const Objective& objective);
-// The parts of a certificate, for objectives whose needs() include data and velocity.
+// The parts of a certificate. All but largest_residual() are for objectives that need data and a velocity source.
 double largest_residual(const Objective& objective);
 std::vector<Bias> bias_on_gaussian(const Objective& objective);
 std::vector<Bias> bias_on_mixture(const Objective& objective);
 double gradient_scale(const Objective& objective);
 
-// Returns the entry `name` with the settings of `config`, but without its clamp. Only tails reach that limit, so it causes no relevant bias.
+// Returns the objective `name` with the settings of `config`, but with its setting `clamp` at 0. Only the tails of the distribution reach the clamp's
+// limit, so the clamp causes no relevant bias.
 Objective without_clamps(ObjectiveConfig config, const std::string& name);
 
 // Objectives with a known fault that claim to have none. The checks must find each fault.

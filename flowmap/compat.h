@@ -1,5 +1,5 @@
-// Departures of the released MF-RAE code from its paper. By default every switch follows the paper; `sony` follows the code. A
-// checkpoint stores the switches with the configuration.
+// Departures of the released MF-RAE code from its paper. By default every switch follows the paper; Compat::sony() follows the code. A
+// checkpoint stores the switches with the config.
 #pragma once
 
 #include <string>
@@ -10,15 +10,15 @@
 namespace fm {
 
 struct Compat {
-  // CMT: the times that the student receives. "true": the times of the teacher's shifted grid (Eq. 3). "uniform": an unshifted linspace, which
-  // agrees with the states only at t = 1.
+  // CMT: the times that the student receives. "true": the times of the teacher's shifted grid (Eq. 3). "uniform": evenly spaced times without the
+  // shift, which equal the states' times only at t = 1.
   std::string cmt_time_labels = "true";
   // true: labels are dropped once per sample. false: the student drops again, independently in u and in both sides of a finite difference, so
   // that the sides may see different labels.
   bool fd_share_label_drop = true;
   // false: t + delta may exceed 1 and t - delta may fall below s and 0.
   bool clamp_fd_times = true;
-  // true: S^2 / sg(S^2 + 1e-3) in place of the configured metric (Eq. 1 and 2 print plain L2).
+  // true: S^2 / sg(S^2 + 1e-3) in place of the configured metric (the paper has plain L2 in Eq. 1 and 2).
   bool squared_adaptive_metric = false;
 
   template <class V> void visit(V&& v) {
@@ -27,7 +27,7 @@ struct Compat {
     v("fd_share_label_drop", fd_share_label_drop,
       "one label dropout for all evaluations of a sample; false: each evaluation by the trained network drops labels again");
     v("clamp_fd_times", clamp_fd_times, "times of finite differences clamped to [s, 1]; false: they may leave this interval");
-    v("squared_adaptive_metric", squared_adaptive_metric, "loss of MF-RAE's released code in place of the metric: squared_adaptive with c = 1e-3");
+    v("squared_adaptive_metric", squared_adaptive_metric, "the metric of MF-RAE's released code, squared_adaptive with c = 1e-3; false: the setting metric");
   }
 
   static Compat paper() { return {}; }
@@ -35,7 +35,7 @@ struct Compat {
   static Compat named(const std::string& name) {
     if (name == "paper") return paper();
     if (name == "sony") return sony();
-    throw ConfigError("compat '" + name + "': known are paper and sony");
+    throw ConfigError("there is no compat '" + name + "': known are paper and sony");
   }
 };
 

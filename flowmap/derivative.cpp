@@ -65,7 +65,8 @@ Derivative differentiate(const FlowMapNet& net, const FlowPoint& p, const Tensor
   if (!w.defined() || w.dim(0) == 0) return {net(p.z, p.s, p.t, p.y), {}};
   const std::int64_t k = w.dim(0);
   if (k > p.z.dim(0) || w.shape().with(0, p.z.dim(0)) != p.z.shape())
-    throw ShapeError("derivative: direction " + to_string(w.shape()) + " does not fit a point " + to_string(p.z.shape()));
+    throw ShapeError("derivative: the direction must have z's shape with at most z's number of rows, but the direction has " + to_string(w.shape()) +
+                     " and z has " + to_string(p.z.shape()));
   if (config.kind == "jvp") return exact(net, p, w);
   if (config.kind == "semi") return semi(net, p, w, config);
   const FlowPoint head = first_rows(p, k);
@@ -74,7 +75,7 @@ Derivative differentiate(const FlowMapNet& net, const FlowPoint& p, const Tensor
     return {net(p.z, p.s, p.t, p.y), dudt};
   }
   if (config.kind != "forward" && config.kind != "backward")
-    throw ConfigError("derivative kind '" + config.kind + "': known are jvp, fd (central), forward, backward and semi");
+    throw ConfigError("there is no derivative kind '" + config.kind + "': known are jvp, fd (central), forward, backward and semi");
   const Var u = net(p.z, p.s, p.t, p.y);
   return {u, one_sided(net, head, w, first_rows(u.value(), k), config)};
 }

@@ -1,10 +1,10 @@
 // The derivative of the average velocity along the trajectory, for targets:
 //   du/dt = (du/dz) w + du/dt|_z    at fixed s: the direction (w, dt = 1, ds = 0)
 //
-//   jvp        exact, in the same pass as u itself: costs about one forward on the rows that have a derivative
-//   fd, central    [u(z + d w, s, t + d) - u(z - d w, s, t - d)] / (2 d): two forwards without history, error d^2 (MF-RAE, section 3.4)
+//   jvp        exact, in the same pass as u; costs about one more forward pass over the rows that have a derivative
+//   fd, central    [u(z + d w, s, t + d) - u(z - d w, s, t - d)] / (2 d): two more forward passes without history, error d^2 (MF-RAE, section 3.4)
 //   forward, backward    one more forward pass, error d
-//   semi       space by jvp, time by central difference (rCM): avoids differentiating the time embedding
+//   semi       jvp in space, central difference in time (rCM): does not differentiate the time embedding
 //
 // If w has k rows, fewer than z, only the first k rows are differentiated. The other rows cost nothing extra.
 #pragma once

@@ -21,7 +21,7 @@ struct Draws {
     const PhiloxBlock b = key(purpose, i).block(static_cast<std::uint64_t>(samples[row]), step);
     return uniform_from_bits(b[0], b[1]);
   }
-  // Number `i` of the whole batch for this purpose, in [0, 1): the same for any part of its rows.
+  // Number `i` of the whole batch for this purpose, in [0, 1). Every part of the batch gets the same number.
   double shared(Purpose purpose, std::uint32_t i = 0) const {
     constexpr std::uint64_t no_sample = ~std::uint64_t{0};
     const PhiloxBlock b = key(purpose, i).block(no_sample, step);

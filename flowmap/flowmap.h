@@ -2,9 +2,9 @@
 //
 //   #include <flowmap/flowmap.h>
 //
-// Not included, with their own headers under <flowmap/...>: models of published sizes (nn/models), file formats other than .npy (tensor/io), collectives
-// of several machines (tensor/collectives), metrics of images, and reports (data/report). Files of this tree include the single headers,
-// which compile faster and show the dependencies of a file.
+// These parts are not included and have their own headers under <flowmap/...>: models of published sizes (nn/models), file formats other than .npy
+// (tensor/io), collectives of several machines (tensor/collectives), metrics of images, and reports (data/report). Files of this tree include the single
+// headers, which compile faster and show the dependencies of a file.
 #pragma once
 
 #include "autodiff/jvp.h"

@@ -31,14 +31,14 @@ Var log_bell(const GaussianMixture::Component& c, const Var& z, const Var& t_row
 }
 
 void check(const std::vector<GaussianMixture::Component>& components) {
-  if (components.empty()) throw ConfigError("a Gaussian mixture needs a component");
+  if (components.empty()) throw ConfigError("a Gaussian mixture has no components: add at least one");
   for (std::size_t i = 0; i < components.size(); ++i) {
     const GaussianMixture::Component& c = components[i];
     const std::string name = "a Gaussian mixture: component " + std::to_string(i);
     if (!(c.weight > 0) || !std::isfinite(c.weight)) throw ConfigError(name + " has the weight " + std::to_string(c.weight) + "; it must be above 0");
     if (c.mean.shape() != components[0].mean.shape() || c.deviation.shape() != c.mean.shape())
       throw ConfigError(name + " has a mean of shape " + to_string(c.mean.shape()) + " and a deviation of shape " + to_string(c.deviation.shape()) +
-                        "; both must have the first mean's, " + to_string(components[0].mean.shape()));
+                        "; both must have the shape of the first component's mean, " + to_string(components[0].mean.shape()));
     for (const double d : c.deviation.to_vector<double>())
       if (!(d > 0) || !std::isfinite(d)) throw ConfigError(name + " has the deviation " + std::to_string(d) + "; it must be above 0");
   }
@@ -50,8 +50,8 @@ double total_weight(const std::vector<GaussianMixture::Component>& components) {
   return total;
 }
 
-// log(weight N(z; ...)) of each component, up to one common constant. `top` is the largest of them in each row. It is subtracted before exp and cancels
-// in the result, so no gradient has to pass through it.
+// log(weight N(z; ...)) of each component, up to one common constant. `top` is the largest logarithm of each row. It is subtracted before exp and
+// cancels in the result, so no gradient has to pass through it.
 struct Logs {
   std::vector<Var> of;
   Tensor top;

@@ -5,7 +5,7 @@
 //   u(z, s, t)  = -mu + x [ (t+s) - S^2 (2-t-s) ] / ( a_t (a_t + a_s) )         ( = (z - f)/(t-s), without the 0/0 at s = t)
 //   v(z, t)     = -mu + x a_t' / a_t
 // Data from a mixture of Gaussians: v is the mean of the components' velocities weighted by their responsibilities at (z, t), and u comes
-// from v by integration. All functions are built from Vars, so they can be differentiated like any network; only `map` of a mixture cannot.
+// from v by integration. u, v and log_density can be differentiated like any network; the map() functions return tensors without history.
 #pragma once
 
 #include <vector>
@@ -40,7 +40,8 @@ struct GaussianMixture {
 // The point set "8gaussians" of data/points.h: radius sqrt 2, deviation 0.1, in the plane.
 GaussianMixture eight_gaussians(DType dtype = DType::f64);
 
-// The average velocity of v over [s, t] by `steps` equal Runge-Kutta steps of fourth order. It is exact up to the error of these steps, and v(z, t) at s = t.
+// The average velocity of v over [s, t] by `steps` equal Runge-Kutta steps of fourth order. It is exact up to the error of these
+// steps, and equals v(z, t) at s = t.
 FlowMapNet average_velocity(VelocityNet v, int steps);
 
 // Mean over rows of |f(eps) - f*(eps)|^2, where f(eps) = eps - u(eps, 0, 1) is one call of the network and f* the exact map of the whole mixture.

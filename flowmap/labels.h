@@ -17,7 +17,8 @@ struct LabelDropout {
   }
 };
 
-// Each `copy` is an independent draw, for the released MF-RAE code, which drops labels again in each evaluation (compat.h). Undefined labels stay undefined.
+// Returns y after dropout. Each `copy` drops labels independently, for the released MF-RAE code, which drops labels again in each evaluation (compat.h).
+// Undefined labels stay undefined.
 Labels drop_labels(const Labels& y, const LabelDropout& config, const Draws& draws, Purpose purpose = Purpose::label_drop,
                    std::uint32_t copy = 0);
 

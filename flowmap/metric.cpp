@@ -27,7 +27,7 @@ Var metric(const Var& sum_of_squares, double elements, const MetricConfig& confi
     if (config.p == 0) throw ConfigError("metric power: p = 0 makes every loss 1; choose p above 0, or the metric log");
     return exp(log(S + or_default(config.c, 1e-12)) * config.p);
   }
-  throw ConfigError("metric kind '" + config.kind + "': known are l2, adaptive, squared_adaptive, pseudo_huber, log and power");
+  throw ConfigError("there is no metric kind '" + config.kind + "': known are l2, adaptive, squared_adaptive, pseudo_huber, log and power");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The loss of residuals r, row by row. S is the row's sum (or mean) of squares, D its number of elements, sg a stop-gradient:
+// Metrics: functions from a row's residuals r to its loss. S is the row's sum (or mean) of squares, D its number of elements, sg a stop-gradient:
 //
 //   l2                 mean r^2
 //   adaptive           S / sg(S + c)^p            MeanFlow (Geng et al. 2025): gradient ~ that of log S for p = 1
@@ -25,11 +25,12 @@ struct MetricConfig {
   double p = 1;
   template <class V> void visit(V&& v) {
     v("kind", kind, "function from residuals to the loss", one_of({"l2", "adaptive", "squared_adaptive", "pseudo_huber", "log", "power"}));
-    v("reduction", reduction, "squared norm S of a row's residual in all kinds but l2: sum or mean of squares", one_of({"sum", "mean"}));
+    v("reduction", reduction, "number S of a row, for all kinds but l2: sum or mean of the squares of the row's residual", one_of({"sum", "mean"}));
     v("c", c,
-      "constant c; 0: the default of the kind (adaptive and log 0.01, squared_adaptive 1e-3, pseudo_huber 0.00054 sqrt(elements of a row), power 1e-12)",
+      "constant c of the formula; 0: the default of the kind (adaptive and log 0.01, squared_adaptive 1e-3, pseudo_huber 0.00054 sqrt(elements of a row), "
+      "power 1e-12)",
       at_least(0));
-    v("p", p, "exponent p of the weight (adaptive kinds) or of S (power)", at_least(0));
+    v("p", p, "exponent p of the divisor (adaptive kinds) or of S + c (power); the other kinds ignore it", at_least(0));
   }
 };
 

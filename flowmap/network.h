@@ -1,4 +1,5 @@
-// Objectives and samplers see a network as a function. It can be a model, a closed form or a lambda of a test, so they depend on no layer or model.
+// Objectives and samplers see a network as a function. This function can be a model, a closed form or a lambda of a test, so objectives and
+// samplers depend on no layer or model.
 //
 // Convention everywhere: z_t = (1-t) z0 + t eps, t = 0 data, t = 1 noise, 0 <= s <= t <= 1.
 //   u(z, s, t, y)   average velocity over [s, t];   flow map  f_{t->s}(z) = z - (t-s) u(z, s, t)
@@ -23,7 +24,7 @@ using Labels = Tensor;                                                        //
 //   FlowMapNet u = [](const Var& z, const Var& s, const Var& t, const Labels&) { return z * (t - s); };
 //   FlowMapNet u = DitDh(config);                                            // does not compile
 //
-// A module is not taken by value: u would call a copy of its parameters that no optimizer updates, and nothing would be trained. A lambda that
+// A module cannot be passed by value: u would own a copy of its parameters that no optimizer updates, so nothing would be trained. A lambda that
 // captures a module by reference works while that module lives.
 template <class... Args> class NetFunction {
  public:
@@ -37,16 +38,16 @@ template <class... Args> class NetFunction {
   template <class M>
     requires(Module<M> && std::is_invocable_r_v<Var, M&, Args...>)
   NetFunction(std::shared_ptr<M> model) {
-    if (!model) throw Error("a network function was given a null model");
+    if (!model) throw Error("a network function was given a null model: pass a model made by std::make_shared");
     call_ = [model = std::move(model)](Args... args) { return (*model)(args...); };
   }
 
   template <class M>
     requires Module<M>
-  NetFunction(M&& module) = delete;                                           // std::make_shared the module, and pass that
+  NetFunction(M&& module) = delete;                                           // pass a shared_ptr of the module
 
   Var operator()(Args... args) const {
-    if (!call_) throw Error("an empty network function was called");
+    if (!call_) throw Error("an empty network function was called: assign a model or a lambda to it first");
     return call_(args...);
   }
   explicit operator bool() const { return static_cast<bool>(call_); }
@@ -63,7 +64,7 @@ inline VelocityNet diagonal(FlowMapNet u) {
   return [u = std::move(u)](const Var& z, const Var& t, const Labels& y) { return u(z, t, t, y); };
 }
 
-// Values without history, for teachers, averaged weights, guidance and finite differences.
+// Return values without history, for teachers, averaged weights, guidance and finite differences.
 inline Tensor evaluate(const VelocityNet& v, const Tensor& z, const Tensor& t, const Labels& y) {
   const PauseTape pause;
   return v(z, t, y).value();

@@ -29,7 +29,7 @@ Tensor step(const VelocityNet& v, const Tensor& z, const Labels& y, double t, do
   return z + (h / 2) * (slope + evaluate(v, euler, at_time(t1, z), y));
 }
 
-// A number for each row, made of the bits of its first two values in f32. Other rows of normal numbers are unlikely to have the same number.
+// A number for each row, made of the bits of its first two values in f32. Two different rows of normal numbers are unlikely to share a number.
 Samples names_of_rows(const Tensor& noise) {
   const std::int64_t rows = noise.dim(0);
   const Tensor flat = noise.reshape({rows, noise.numel() / rows});
@@ -49,7 +49,7 @@ Samples names_of_rows(const Tensor& noise) {
 Solver solver_named(const std::string& name) {
   if (name == "euler") return Solver::euler;
   if (name == "heun") return Solver::heun;
-  throw ConfigError("solver '" + name + "': known are euler and heun");
+  throw ConfigError("there is no solver '" + name + "': known are euler and heun");
 }
 
 Grid plain_grid(int steps) {

@@ -1,4 +1,4 @@
-// Samples from noise: by few flow-map steps, or by an ODE solver on a teacher's velocity.
+// Samples from noise: by a few jumps of a flow map, or by an ODE solver on a teacher's velocity.
 //
 // A grid is a falling list of times from 1; 50 points are 49 steps. The teacher's grid is shift(u_k) with u_k = 1 - linspace(0, 0.999, points). It does not
 // end at 0 but at t = shift(0.001), 0.0069 for 256-pixel RAE latents, and the state at that time is the sample.
@@ -22,7 +22,7 @@ Tensor sample_flow_map(const FlowMapNet& net, const Tensor& noise, const Labels&
 // moves it to the next time of the grid,  z_s = (1-s) x^ + s e.  The bits of a sample's own noise seed its e, so a sample is the same in any batch.
 Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels& y, const Grid& grid);
 
-enum class Solver { euler, heun };                                   // one and two calls per step
+enum class Solver { euler, heun };                                   // euler makes one call per step, heun two
 Solver solver_named(const std::string& name);                        // ConfigError for another name
 
 // The states at all points of the grid, noise first.

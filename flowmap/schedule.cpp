@@ -43,7 +43,7 @@ void Ramp::check(const std::string& key, std::int64_t steps, double low, double 
     throw ConfigError(fmt::format("{}: the change from {} to {} begins at step {} and ends at step {} of {}: raise {}.end", key, from, to, first, last,
                                   steps, key));
   if (kind == "exponential" && (from <= 0 || to <= 0))
-    throw ConfigError(fmt::format("{}: exponential from {} to {}: both must be above 0", key, from, to));
+    throw ConfigError(fmt::format("{}: an exponential change from {} to {} is not possible: both must be above 0", key, from, to));
 }
 
 }  // namespace fm

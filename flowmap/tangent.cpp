@@ -49,7 +49,7 @@ GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy&
 }
 
 Tensor normalised(const Tensor& g, double c, const std::string& norm) {
-  if (norm != "row" && norm != "rms") throw ConfigError("tangent norm '" + norm + "': known are row and rms");
+  if (norm != "row" && norm != "rms") throw ConfigError("there is no tangent norm '" + norm + "': known are row and rms");
   const double elements = static_cast<double>(g.numel()) / static_cast<double>(g.dim(0));
   const Tensor length = norm == "rms" ? row_norms(g) / std::sqrt(elements) : row_norms(g);
   return g / column(length + c, g.rank());
@@ -66,7 +66,7 @@ Tensor guarded_target(const Tensor& target, const Tensor& u, const TangentPolicy
 }
 
 Tensor derivative_ratio(const Tensor& dudt, const Tensor& u) {
-  // In dudt's own type, to save memory; a norm that overflows is reported as infinite.
+  // Norms are computed in dudt's own type, to save memory. A norm that overflows is reported as infinite.
   const Tensor norm_u = sqrt(row_sums(square(first_rows(u, dudt.dim(0)))));
   return sqrt(row_sums(square(dudt))) / maximum(norm_u, Tensor::scalar(1e-12, u.dtype()));
 }

@@ -1,12 +1,13 @@
-// Guards limit a derivative before it enters a target, and the correction g = target - u. All are off by default and then leave the equation unchanged.
+// Guards: limits on a derivative before it enters a target, and on the correction g = target - u. By default all guards are off, which leaves the
+// equation unchanged.
 //
 //   warmup          factor of (t-s) dudt: 0 is flow matching, 1 the full objective. With warmup_over the factor rises linearly from 0 to this value over
 //                   the first steps of a training and stays there (AYF: 0.99)
 //   clamp           elements of dudt are cut to [-clamp, clamp]
 //   mask            rows whose dudt is not finite get weight 0 in the loss (rCM); masked_share reports them
 //   clamp_residual  elements of g are cut to [-clamp_residual, clamp_residual] (FACM: 1). This limits single elements; a metric only weighs whole rows
-//   normalise       c: the cut g is replaced by g / (|g| + c), which keeps g = 0 (sCM, AYF: c = 0.1). |g| is the norm of the row. With
-//                   norm = "rms" it is divided by the root of the row's number of elements, so that c means the same in all shapes
+//   normalise       c: the cut g is replaced by g / (|g| + c), so a g of 0 stays 0 (sCM, AYF: c = 0.1). |g| is the norm of the row. With
+//                   norm = "rms" |g| is divided by the root of the row's number of elements, so that c means the same in all shapes
 #pragma once
 
 #include <string>
@@ -31,11 +32,11 @@ struct TangentPolicy {
     v("warmup_over", warmup_over,
       "time in which the derivative term's factor rises from 0 to warmup, as a share of the training; above 1: in steps; 0: no rise",
       at_least(0));
-    v("clamp", clamp, "largest absolute value of the derivative's elements; 0: no limit", at_least(0));
-    v("clamp_residual", clamp_residual, "largest absolute value of the correction's elements; 0: no limit", at_least(0));
-    v("normalise", normalise, "constant c of g / (|g| + c), which replaces the correction g; 0: off", at_least(0));
-    v("norm", norm, "norm |g| in g / (|g| + c): the norm of a row (row), or that divided by the root of its number of elements (rms)", one_of({"row", "rms"}));
-    v("mask", mask, "zero weight in the loss for rows whose derivative is not finite; false: not checked");
+    v("clamp", clamp, "absolute value to which elements of the derivative are cut; 0: no cut", at_least(0));
+    v("clamp_residual", clamp_residual, "absolute value to which elements of the correction g = target - u are cut; 0: no cut", at_least(0));
+    v("normalise", normalise, "constant c: the correction g = target - u is replaced by g / (|g| + c); 0: g is not replaced", at_least(0));
+    v("norm", norm, "norm |g| in g / (|g| + c): the root of the sum (row) or of the mean (rms) of a row's squares", one_of({"row", "rms"}));
+    v("mask", mask, "weight 0 in the loss for rows whose derivative is not finite; false: no check");
   }
 
   // The factor of the derivative at a step of a training.
@@ -45,19 +46,19 @@ struct TangentPolicy {
 struct GuardedTangent {
   Tensor dudt;                           // after mask, clamp and warm-up; undefined if the batch has no derivative
   Tensor weight;                         // (rows): 0 for masked rows, else 1; undefined without `mask`
-  Late masked_share = 0;                 // of rows with a derivative
-  Late clamped_share = 0;                // of elements
+  Late masked_share = 0;                 // share of masked rows, of those with a derivative
+  Late clamped_share = 0;                // share of elements that the clamp has cut
 };
 
-// Applies mask, clamp and warm-up to dudt, which covers the first of all `rows`. `warmup`: the factor of each row at this step. Error if it is undefined
-// although policy.warmup_over > 0.
+// Applies mask, clamp and warm-up to dudt, which covers the first rows of a batch of `rows`. `warmup`: the factor of each row at this step. Error if
+// `warmup` is undefined although policy.warmup_over > 0.
 GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy& policy, const Tensor& warmup = {});
 
-// g / (|g| + c) of each row, |g| by `norm`. c > 0.
+// Returns g / (|g| + c) of each row. `norm` is the setting of TangentPolicy, and c > 0.
 Tensor normalised(const Tensor& g, double c, const std::string& norm = "row");
 
-// Applies clamp_residual and normalise to the correction g. guarded_target() does so to target - u and adds u again. If both guards are off, g and target
-// are returned unchanged.
+// Applies clamp_residual and normalise to the correction g. guarded_target() applies them to target - u and then adds u. If both guards are off, g and
+// target are returned unchanged.
 Tensor guarded_correction(const Tensor& g, const TangentPolicy& policy);
 Tensor guarded_target(const Tensor& target, const Tensor& u, const TangentPolicy& policy);
 

@@ -11,7 +11,7 @@ double normal_below(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 
 namespace {
 
-// x with normal_below(x) = p. By bisection: a few microseconds, no table of coefficients, full precision.
+// Returns x with normal_below(x) = p, by bisection: it takes a few microseconds, has full precision and needs no table of coefficients.
 double normal_quantile(double p) {
   double low = -9, high = 9;
   for (int i = 0; i < 60; ++i) {
@@ -34,7 +34,7 @@ double TimeConfig::operator()(double uniform, std::int64_t dim) const {
   double t;
   if (distribution == "uniform") t = uniform * upper;
   else if (distribution == "logit_normal") t = logit_normal(uniform, mean, deviation, upper);
-  else throw ConfigError("time distribution '" + distribution + "': known are uniform and logit_normal");
+  else throw ConfigError("there is no time distribution '" + distribution + "': known are uniform and logit_normal");
   return shift_time(t, alpha(dim));
 }
 
@@ -42,7 +42,8 @@ namespace {
 
 enum class Kind { general, from_zero, on_diagonal };
 
-// One random number decides, so that the kinds exclude each other. With exact_share the row's place in the batch decides, and general rows come first.
+// One random number chooses the kind, so a row has exactly one. With exact_share the row's place in the batch chooses it: first come general rows
+// (0 < s < t), then rows with s = 0, then rows with s = t.
 Kind kind_of(const PairConfig& config, const Draws& draws, std::size_t row) {
   const double x = config.exact_share ? 1 - (static_cast<double>(row) + 0.5) / static_cast<double>(draws.rows())
                                       : draws.uniform(Purpose::diagonal, row);
@@ -54,8 +55,8 @@ Kind kind_of(const PairConfig& config, const Draws& draws, std::size_t row) {
 
 Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& force_diagonal) {
   if (config.diagonal_share + config.zero_share > 1 + 1e-9)
-    throw ConfigError("shares of s = t (" + std::to_string(config.diagonal_share) + ") and of s = 0 (" + std::to_string(config.zero_share) +
-                      ") exceed 1 together: lower diagonal_share or zero_share");
+    throw ConfigError("the shares of rows with s = t (" + std::to_string(config.diagonal_share) + ") and with s = 0 (" + std::to_string(config.zero_share) +
+                      ") add up to more than 1: lower diagonal_share or zero_share");
   const std::size_t n = draws.rows();
   std::vector<double> s(n), t(n);
   Pairs out;
@@ -91,8 +92,8 @@ Jumps PairConfig::jumps() const {
 }
 
 std::string PairConfig::varies(const std::string& keys) const {
-  if (!exact_share) return "the number of rows with s < t is drawn at each step: set " + keys + ".exact_share";
-  if (null_rows_diagonal) return "which rows have s < t depends on the labels drawn at each step: leave " + keys + ".null_rows_diagonal out";
+  if (!exact_share) return "the number of rows with s < t is drawn at each step: set " + keys + ".exact_share = true";
+  if (null_rows_diagonal) return "the number of rows with s < t depends on the labels dropped at each step: set " + keys + ".null_rows_diagonal = false";
   return "";
 }
 

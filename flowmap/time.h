@@ -1,6 +1,6 @@
 // Times: distributions on [0, 1], the dimension-dependent shift, and pairs s <= t.
-//   shift(t) = alpha t / (1 + (alpha-1) t),   alpha = sqrt(dim / 4096): high-dimensional latents need more of the noisy end
-// (Esser et al. 2024, used by RAE). This alpha is at least 1, so that small latents are not shifted.
+//   shift(t) = alpha t / (1 + (alpha-1) t),   alpha = max(1, sqrt(dim / 4096)): high-dimensional latents need more of the
+// noisy end (Esser et al. 2024, used by RAE). The maximum with 1 leaves the times of small latents unshifted.
 #pragma once
 
 #include <string>
@@ -24,10 +24,10 @@ struct TimeConfig {
   double shift = 0;
   template <class V> void visit(V&& v) {
     v("distribution", distribution, "distribution of the time before the shift", one_of({"uniform", "logit_normal"}));
-    v("mean", mean, "mean of the logit, for logit_normal");
-    v("deviation", deviation, "standard deviation of the logit, for logit_normal", above(0));
+    v("mean", mean, "mean of log(t / (1-t)), for logit_normal");
+    v("deviation", deviation, "standard deviation of log(t / (1-t)), for logit_normal", above(0));
     v("upper", upper, "largest time before the shift", range(0, 1));
-    v("shift", shift, "factor alpha of the time shift; 0: max(1, sqrt(dim / 4096)); 1: no shift", at_least(0));
+    v("shift", shift, "factor alpha of the time shift; 0: max(1, sqrt(dim / 4096)) for dim elements per sample; 1: no shift", at_least(0));
   }
 
   double alpha(std::int64_t dim) const { return shift > 0 ? shift : shift_for_dimension(dim); }
@@ -43,13 +43,13 @@ struct PairConfig {
   bool exact_share = false;
   bool null_rows_diagonal = false;
   template <class V> void visit(V&& v) {
-    v("time", time, "distribution of the two times");
+    v("time", time, "distribution of the two times of a row, before they are sorted into s <= t");
     v("diagonal_share", diagonal_share, "share of rows with s = t", range(0, 1));
     v("zero_share", zero_share, "share of rows with s = 0", range(0, 1));
-    v("one_share", one_share, "share, among the rows with s < t, of jumps from noise: t = 1, and s from the distribution (FreeFlow: 1)",
+    v("one_share", one_share, "share of jumps from noise (t = 1) among the rows with s < t; FreeFlow has 1",
       range(0, 1));
-    v("exact_share", exact_share, "exact shares in each batch (or micro-batch); false: each row is drawn with these probabilities");
-    v("null_rows_diagonal", null_rows_diagonal, "s = t on rows with a dropped label (official JAX MeanFlow)");
+    v("exact_share", exact_share, "exact diagonal_share and zero_share in each batch (or micro-batch); false: each row is drawn with these probabilities");
+    v("null_rows_diagonal", null_rows_diagonal, "s = t on rows with a dropped label (official JAX MeanFlow); false: these rows are drawn like the others");
   }
 
   // Returns the reason why the number of rows with s < t changes from step to step, or "" if it does not. `keys`: the path of these settings in the

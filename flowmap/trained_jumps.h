@@ -15,7 +15,7 @@ enum class Jumps {
   off_diagonal,                          // the same for s < t, without the velocity u(z, t, t)
   dyadic,                                // jumps of length d = 1, 1/2, 1/4 ... between multiples of d, and the velocity: a sample takes 1, 2, 4 ... calls
   to_data,                               // u(z, 0, t) alone: a sampler of several calls adds noise between them
-  from_noise,                            // u(z, s, 1), and at most u(z, t, t) beside it: a sample takes one call
+  from_noise,                            // u(z, s, 1), and perhaps also u(z, t, t): a sample takes one call
   none,                                  // u(z, t, t) alone: samples follow its ODE
 };
 
@@ -45,7 +45,7 @@ inline Jumps jumps_of_sampler(std::string_view name) {
   if (name.empty()) return Jumps::any;
   for (const Sampler& s : samplers)
     if (s.name == name) return s.jumps;
-  throw FileError("sampler '" + std::string(name) + "' is not known: the checkpoint is from a newer version of this program");
+  throw FileError("sampler '" + std::string(name) + "' is not known: the checkpoint is from a newer version of this program; use that version");
 }
 
 inline bool is_power_of_two(double x) {

@@ -28,7 +28,7 @@ double teacher_share(const std::string& name) {
   if (name == "one-point" || name.empty()) return 0;
   double lambda = -1;
   if (name.starts_with("blend=") && parse_number(std::string_view(name).substr(6), lambda) && lambda >= 0 && lambda <= 1) return lambda;
-  throw ConfigError("velocity '" + name + "': known are teacher, one-point and blend=L with L in [0, 1]");
+  throw ConfigError("there is no velocity '" + name + "': known are teacher, one-point and blend=L with L in [0, 1]");
 }
 
 VelocitySource velocity_source(const std::string& name, const VelocityNet& v) {
@@ -45,7 +45,8 @@ Tensor in_interval(const Tensor& t, Interval interval) {
   return (1.0 - less(at, low)) * (1.0 - greater(at, high));
 }
 
-// The same as a column, or undefined if no row is inside. On a GPU it is always defined, because the check would wait for the device.
+// Returns in_interval() as a column, or an undefined tensor if no row is inside. On a GPU the result is always defined, because the check would wait for
+// the device.
 Tensor inside(const Tensor& t, Interval interval, int rank) {
   const Tensor mask = in_interval(t, interval);
   if (!t.device().is_cuda() && sum(mask).item() == 0) return {};
@@ -55,7 +56,7 @@ Tensor inside(const Tensor& t, Interval interval, int rank) {
 // base + scale (v - base) inside the interval, v elsewhere.
 Var extrapolate(const Tensor& mask, double scale, const Var& v, const Var& base) { return where(mask, base + scale * (v - base), v); }
 
-// The rows in which guidance has an effect. Undefined without such rows; the second network call is then left out.
+// A mask of the rows in which guidance has an effect. It is undefined if there are none, and guidance then makes no further call.
 Tensor guided_rows(const Var& z, const Var& t, double scale, Interval interval) {
   return scale == 1 ? Tensor() : inside(t.value(), interval, z.rank());
 }
@@ -87,10 +88,10 @@ VelocitySource self_guided(VelocityNet v, VelocitySource given, const SelfGuidan
 
 VelocityNet cfg(VelocityNet v, double scale, std::int64_t null_label, Interval interval) {
   return [=, v = std::move(v)](const Var& z, const Var& t, const Labels& y) {
-    if (scale != 1 && !y.defined()) throw ConfigError("classifier-free guidance needs labels");
+    if (scale != 1 && !y.defined()) throw ConfigError("classifier-free guidance needs labels, and this batch has none");
     const Tensor mask = guided_rows(z, t, scale, interval);
     if (!mask.defined()) return v(z, t, y);
-    // One call with and without labels: on small batches the cost of a call depends on its number of operations, not of rows.
+    // One call serves the rows with and without labels: for small batches its time depends on the number of operations, not on the number of rows.
     const std::int64_t rows = z.dim(0);
     const Var both = v(concat(std::vector{z, z}, 0), concat(std::vector{t, t}, 0), concat(std::vector<Tensor>{y, null_labels(y, null_label)}, 0));
     return extrapolate(mask, scale, slice(both, 0, 0, rows), slice(both, 0, rows, 2 * rows));

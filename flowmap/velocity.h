@@ -25,7 +25,7 @@ struct Interval {
   double low = 0, high = 1;
 };
 
-// Guidance inside a target, by the trained network itself, where t is in the interval and the row has a label. Elsewhere w is `given`:
+// Guidance inside a target, by the trained network itself. If t is outside the interval or the row has no label, w is `given`. Otherwise
 //   w = omega given + kappa v(z, t, y) + (1 - omega - kappa) v(z, t, null)
 // v is trained towards w, so its fixed point has guidance of scale omega / (1 - kappa):  v = null + omega / (1 - kappa) (given - null).
 struct SelfGuidance {
@@ -35,10 +35,10 @@ struct SelfGuidance {
 
   double of_null() const { return 1 - omega - kappa; }
   bool acts() const { return kappa != 0 || of_null() != 0; }
-  double calls() const { return (kappa != 0 ? 1 : 0) + (of_null() != 0 ? 1 : 0); }       // of the trained network, each on all rows
+  double calls() const { return (kappa != 0 ? 1 : 0) + (of_null() != 0 ? 1 : 0); }       // calls of the trained network, each on all rows
 };
 
-// The network's own velocities at all points, with and without labels, computed in one call and without history. A velocity whose share of w is 0 stays
+// The network's own velocities at all points, with and without labels, computed in one call and without history. A velocity whose factor in w is 0 stays
 // undefined. ConfigError for a batch without labels.
 struct OwnVelocities {
   Tensor labelled, unlabelled;           // (B, ...)

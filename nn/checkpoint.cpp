@@ -141,7 +141,7 @@ std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const
     bool changed = false;
     auto found = open_one_of(checkpoints, checkpoints.newest_first(), warn, changed);
     if (!changed) return found;
-    if (i == tries) throw FileError(fmt::format("{}: its checkpoints are replaced faster than they can be read", checkpoints.folder().string()));
+    if (i == tries) throw FileError(fmt::format("{}: its checkpoints are replaced faster than they can be read: try again when the training saves less often or has ended", checkpoints.folder().string()));
   }
 }
 
@@ -156,7 +156,7 @@ void check_names(const std::vector<CheckpointPart>& parts, const Json& state) {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::string& name = parts[i].name;
     if (name.empty() || name.find_first_of("/.:") != std::string::npos)
-      throw Error(fmt::format("save_checkpoint: a part cannot be named \"{}\"", name));
+      throw Error(fmt::format("save_checkpoint: a part cannot be named \"{}\": its name must not be empty or contain / . or :", name));
     for (std::size_t j = 0; j < i; ++j)
       if (parts[j].name == name) throw Error(fmt::format("save_checkpoint: two parts are named {}", name));
   }
@@ -216,7 +216,7 @@ std::string with_checkpoints(const fs::path& path) {
 Weights load_from(const fs::path& path, const std::string& part, const Warn& warn) {
   if (!fs::is_directory(path)) {
     const bool sharded = is_shard_index(path);
-    if (sharded && !part.empty()) throw FileError(fmt::format("{} is an index of shards and has no part \"{}\"", path.string(), part));
+    if (sharded && !part.empty()) throw FileError(fmt::format("{} is an index of shards and has no part \"{}\": leave the part out", path.string(), part));
     FileTensors read = sharded ? load_sharded(path) : read_tensors(path, part);
     return {path, std::move(read.tensors), -1, nullptr, std::move(read.unread)};
   }
@@ -228,7 +228,7 @@ Weights load_from(const fs::path& path, const std::string& part, const Warn& war
   const fs::path folder = fs::is_directory(path / "checkpoints") ? path / "checkpoints" : path;
   if (const auto newest = open_newest({folder, 1, 0}, warn)) return weights_of(*newest, name);
   const std::string inside = with_checkpoints(path);
-  if (!inside.empty()) throw FileError(fmt::format("{} is a folder of trainings: name one, {}", path.string(), inside));
+  if (!inside.empty()) throw FileError(fmt::format("{} is a folder of trainings: name one of {}", path.string(), inside));
   throw FileError(fmt::format("{}: neither a checkpoint, nor a folder of checkpoints, nor a run folder with one, nor a folder with {}",
                               path.string(), fmt::join(model_files, ", ")));
 }

@@ -1,4 +1,4 @@
-// Publishes and deletes checkpoints so that a crash at any point leaves at least one undamaged.
+// Publishes and deletes checkpoints so that a crash at any point leaves at least one undamaged checkpoint.
 #include "nn/checkpoint_folder.h"
 
 #include <fcntl.h>
@@ -26,7 +26,7 @@ int64_t step_of(const std::string& name) {
   return error == std::errc() && stop == name.data() + name.size() ? step : -1;
 }
 
-// Exchanges two paths atomically. False if the file system cannot (some network file systems).
+// Exchanges two paths atomically. Returns false if the file system does not support it (some network file systems).
 bool exchange(const fs::path& a, const fs::path& b) { return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0; }
 
 // The first unused path: path itself, "path-2", "path-3", ...
@@ -145,7 +145,7 @@ void CheckpointFolder::clear_the_way(const fs::path& link) {
     }
   const fs::path aside = free_name(link.string() + ".copy");
   rename_or_throw(link, aside);
-  if (warn_) warn_(fmt::format("{} was not a link to a checkpoint: it is now {}", link.string(), aside.string()));
+  if (warn_) warn_(fmt::format("{} was not a link to a checkpoint: it was renamed to {}", link.string(), aside.string()));
 }
 
 void CheckpointFolder::warn_once(bool& warned, const std::string& line) {
@@ -170,7 +170,7 @@ void CheckpointFolder::rotate() {
     if (step_name(steps[i]) != best && (keep_every_ <= 0 || steps[i] % keep_every_ != 0)) try {
         remove(steps[i]);
       } catch (const FileError& e) {               // the new checkpoint is saved, so training continues
-        warn_once(told_removal_, fmt::format("{}; old checkpoints stay", e.what()));
+        warn_once(told_removal_, fmt::format("{}; old checkpoints are kept", e.what()));
       }
 }
 

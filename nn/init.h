@@ -1,5 +1,5 @@
-// Initial values of parameters, as a pure function of (seed, name of the parameter, index of the element): they depend neither on the order
-// in which parameters are made nor on the other parameters nor on the number of threads.
+// Initial values of parameters, as a pure function of (seed, name of the parameter, index of the element). The values do not depend on other
+// parameters, on the order in which parameters are made, or on the number of threads.
 //
 // A module with parameters of its own defines `void reset(const Init& init)`, which fills them, under the names of its visit list. A parent's
 // reset runs after those of its children, so it may overwrite their values ("all adaLN layers start at zero").

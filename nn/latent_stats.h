@@ -19,6 +19,6 @@ struct LatentStats {
   Tensor restore(const Tensor& z) const;           // likewise
 };
 
-std::string checksum(const LatentStats& stats);    // of both tensors; "" without statistics
+std::string checksum(const LatentStats& stats);    // checksum of mean and variance; "" without statistics
 
 }  // namespace fm

@@ -91,9 +91,9 @@ template <class F> void match_entries(const std::vector<StateEntry>& own, const 
     const auto it = given.find(e.name);
     if (it == given.end()) missing.push_back(e.name);
     else if (it->second->shape() != e.tensor->shape())
-      misshaped.push_back(e.name + " (has " + to_string(it->second->shape()) + ", the model wants " + to_string(e.tensor->shape()) + ")");
+      misshaped.push_back(e.name + " (has " + to_string(it->second->shape()) + ", the model needs " + to_string(e.tensor->shape()) + ")");
     else if (is_floating(it->second->dtype()) != is_floating(e.tensor->dtype()))  // for example quantized weights, whose scale is another tensor
-      mistyped.push_back(e.name + " (has " + name_of(it->second->dtype()) + ", the model wants " + name_of(e.tensor->dtype()) + ")");
+      mistyped.push_back(e.name + " (has " + name_of(it->second->dtype()) + ", the model needs " + name_of(e.tensor->dtype()) + ")");
   }
   std::unordered_map<std::string, bool> known;
   for (const StateEntry& e : own) known[e.name] = true;

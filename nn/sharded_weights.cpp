@@ -66,7 +66,7 @@ FileTensors load_sharded(const fs::path& index) {
     else
       absent.insert(fmt::format("{} ({})", one_line(name), one_line(file)));
   }
-  if (!absent.empty()) throw FileError(fmt::format("{}: its shards do not hold {}", index.string(), fmt::join(absent, ", ")));
+  if (!absent.empty()) throw FileError(fmt::format("{}: its shards do not hold the tensors {}", index.string(), fmt::join(absent, ", ")));
   return out;
 }
 

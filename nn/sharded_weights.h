@@ -13,7 +13,7 @@ namespace fm {
 inline bool is_shard_index(const std::filesystem::path& file) { return file.filename().string().ends_with(".index.json"); }
 
 // Loads all tensors of the index, ordered by name, as views into the mapped shards, and lists unreadable entries. FileError names the index and
-// the reason: it is not JSON, it has no weight_map, a shard is outside its folder, or the list of missing shards or tensors.
+// the reason: it is not JSON, it has no weight_map, a shard is outside its folder, or shards or tensors are missing (all are listed).
 FileTensors load_sharded(const std::filesystem::path& index);
 
 }  // namespace fm

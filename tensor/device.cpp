@@ -23,7 +23,7 @@ Device parse_device(const std::string& text) {
 
 int cuda_device_count(std::string* why) {
   if (const cuda::Backend* b = cuda::backend()) return b->device_count(why);
-  if (why) *why = "this build is without CUDA (meson setup -Dcuda=enabled; needs the CUDA Toolkit)";
+  if (why) *why = "this build is without CUDA: build with meson setup -Dcuda=enabled (needs the CUDA Toolkit)";
   return 0;
 }
 

@@ -19,7 +19,7 @@ struct Device {
 std::string to_string(Device device);             // "cpu", "cuda:1"
 Device parse_device(const std::string& text);     // accepts "cpu", "cuda" (the first GPU) and "cuda:1"; else ConfigError
 
-// Returns the number of GPUs that this process can use. Without any (a build without CUDA, no driver, no GPU) *why gets the reason.
+// Returns the number of GPUs that this process can use. If there are none (a build without CUDA, no driver, no GPU), *why gets the reason.
 int cuda_device_count(std::string* why = nullptr);
 // Throws DeviceError with the reason if no tensor can be made on `device`.
 void require_device(Device device);

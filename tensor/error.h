@@ -14,7 +14,7 @@ struct DTypeError : Error { using Error::Error; };      // a wrong element type
 struct DeviceError : Error { using Error::Error; };     // a missing device or instruction set
 struct FileError : Error { using Error::Error; };       // a file that cannot be read, written or understood
 struct ConfigError : Error { using Error::Error; };     // a flag, key or value that the user gave
-struct AutodiffError : Error { using Error::Error; };   // a wrong request for a derivative
+struct AutodiffError : Error { using Error::Error; };   // a misuse of tapes or derivatives, or a failed derivative check
 struct DivergedError : Error { using Error::Error; };   // a loss or gradient that is not finite
 
 }  // namespace fm

@@ -35,7 +35,7 @@ void Graph::record(const std::function<void()>& f) {
 }
 
 void Graph::replay() {
-  if (!graph_) throw Error("Graph: replay() before record()");
+  if (!graph_) throw Error("Graph: replay() was called before record()");
   cuda::on(device_).graph.launch(graph_);
 }
 

@@ -4,7 +4,7 @@
 //   Graph step;
 //   step.record([&] { Tape tape; optimizer.step(backward(loss(batch)), request); });     // the first step
 //   batch.z.copy_from(...), optimizer.repeat(request);                                   // new contents of the same tensors
-//   step.replay();                                                                       // the second
+//   step.replay();                                                                       // the second step
 //
 // replay() repeats the same work on the same memory. Its inputs must lie in tensors that live as long as the graph and are overwritten in place.
 // The host's decisions (shapes, branches, numbers given by value) are those of the recording. So a graph serves batches of one shape only, with

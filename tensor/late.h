@@ -22,7 +22,7 @@ class Late {
   bool known() const { return !tensor_.defined(); }
   double value() const { return known() ? value_ : tensor_.item(); }
   explicit operator double() const { return value(); }
-  const Tensor& tensor() const { return tensor_; }     // undefined if the number is known
+  const Tensor& tensor() const { return tensor_; }     // undefined if known()
 
  private:
   double value_;

@@ -60,11 +60,11 @@ FM_HD float exp(float x) {
   return p * detail::from_bits((half + 127) << 23) * detail::from_bits((n - half + 127) << 23);
 }
 
-// e^x for x <= 0 (in fact x <= 88): exp without correct overflow and underflow. Results below 2^-126 are zero, because
+// e^x for x <= 88, meant for x <= 0: exp without correct overflow and underflow. Results below 2^-126 are zero, because
 // the exponent bits of 2^-127 are 0.
 FM_HD float exp_nonpositive(float x) { return detail::exp_normal(detail::at_least(x, -88.0f)); }
 
-// 2^x for x <= 0 (in fact x <= 127), to 2.5 ulp and in few instructions: it computes the weights of softmax. Results below 2^-126 are zero,
+// 2^x for x <= 127, meant for x <= 0, to 2.5 ulp in few instructions: computes the weights of softmax. Results below 2^-126 are zero,
 // because their exponent bits are 0. The magic constant includes the exponent's bias.
 FM_HD float exp2_nonpositive(float x) {
   constexpr float magic = detail::round_magic + 127.0f;
@@ -118,7 +118,8 @@ FM_HD float rsqrt(float x) { return 1.0f / __builtin_sqrtf(x); }
 
 namespace detail {
 
-// sin(x + quarter * pi/2) for |x| <= farthest_angle: up to there the product of k with the first part of pi/2, which has 33 bits, is exact.
+// sin(x + quarter * pi/2) for |x| <= farthest_angle: up to there the product of k, a number of quarter turns, with the first part of pi/2, which has
+// 33 bits, is exact.
 FM_HD float sin_shifted(float x, std::int64_t quarter) {
   constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
   const double xd = x;

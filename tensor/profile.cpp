@@ -9,7 +9,7 @@ thread_local const char* phase = "forward";
 }  // namespace
 
 Profile::Profile(const std::string& place) : place_(place), last_(Clock::now()) {
-  if (profile) throw Error("a Profile records on this thread already");
+  if (profile) throw Error("a Profile records on this thread already: end it before another begins");
   profile = this;
 }
 Profile::~Profile() { profile = nullptr; }

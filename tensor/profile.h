@@ -27,8 +27,8 @@ struct ProfileKey {
 
 struct ProfileCost {
   double seconds = 0;
-  double flops = 0;  // of matrix products and attention; a multiply-add counts as two
-  double bytes = 0;  // of operands and results, each counted once
+  double flops = 0;  // operations of matrix products and attention; a multiply-add counts as two
+  double bytes = 0;  // size of operands and results, each counted once
   std::int64_t calls = 0;
 
   ProfileCost& operator+=(const ProfileCost& c) {

@@ -39,6 +39,6 @@ using Strides = Shape;                  // in elements; a stride of 0 repeats an
 Strides row_major_strides(const Shape& shape);
 Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op);   // NumPy's rule; ShapeError names op and both shapes
 std::string to_string(const Shape& shape);                                // "[2, 196, 384]"
-int normalise_dim(int dim, int rank, const char* op);                     // the last dimension is -1
+int normalise_dim(int dim, int rank, const char* op);                     // -1 stands for the last dimension; ShapeError names op
 
 }  // namespace fm

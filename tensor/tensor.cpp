@@ -105,7 +105,7 @@ Tensor Tensor::as_strided(const Shape& shape, const Strides& strides, std::int64
   }
   if (!fits || (shape.numel() > 0 && last >= numel()) || offset > numel())
     throw ShapeError("as_strided: shape " + to_string(shape) + " with strides " + to_string(strides) + " from element " +
-                     std::to_string(offset) + " leaves a tensor of shape " + to_string(shape_));
+                     std::to_string(offset) + " does not lie inside a tensor of shape " + to_string(shape_));
   return view(shape, strides, offset);
 }
 
@@ -172,14 +172,14 @@ Tensor Tensor::unsqueeze(int dim) const {
 
 Tensor Tensor::squeeze(int dim) const {
   const int d = normalise_dim(dim, rank(), "squeeze");
-  if (shape_[d] != 1) throw ShapeError("squeeze: dimension " + std::to_string(d) + " of " + to_string(shape_) + " is not 1");
+  if (shape_[d] != 1) throw ShapeError("squeeze: dimension " + std::to_string(d) + " of " + to_string(shape_) + " does not have size 1");
   return view(shape_.without(d), strides_.without(d), 0);
 }
 
 namespace {
 
 // Finds strides `out` with which shape `to` is a view of a tensor of shape `from`. Returns false if a copy is needed. A view exists if each group
-// of dimensions of `from` that has the same product as a group of `to` is contiguous among itself.
+// of dimensions of `from` that has the same product as a group of `to` is contiguous.
 bool view_strides(const Shape& from, const Strides& strides, const Shape& to, Strides& out) {
   out = Shape::filled(to.rank(), 1);
   int i = from.rank() - 1, j = to.rank() - 1;

@@ -64,7 +64,7 @@ class Tensor {
   Tensor contiguous() const;                                              // this tensor if row-major, else a copy
   Tensor clone() const;                                                   // always a copy
   Tensor to(DType dtype) const;                                           // this tensor if it has that type
-  Tensor to(Device device) const;                                         // this tensor if it lies there; a copy from a GPU waits for the GPU
+  Tensor to(Device device) const;                                         // this tensor if on that device; a copy from a GPU waits for the GPU
   // Write into this memory. ShapeError if two elements share memory, as in an expanded view. The source is broadcast to this shape and
   // converted to this type; it may be a view of this memory.
   void copy_from(const Tensor& source) const;

@@ -62,7 +62,7 @@ std::string spellings(const std::vector<std::string>& names) {
   return out;
 }
 
-// The name of the field that was typed, for messages; the first one if none was.
+// Returns the field's name that was typed, for messages, or its first name if none was typed.
 std::string typed_name(const std::vector<std::string>& names, const std::vector<std::string>& arguments) {
   for (const std::string& argument : arguments)
     for (const std::string& name : names)
@@ -96,7 +96,7 @@ std::set<std::string> spelled_names(const std::vector<std::string>& arguments) {
   return spelled;
 }
 
-// CLI11 takes "--verbose=1000" as a thousand times --verbose, and "--no-fast=false" as --no-fast.
+// Refuses values of flags that take none: CLI11 takes "--verbose=1000" as a thousand times --verbose, and "--no-fast=false" as --no-fast.
 void refuse_values_of_flags(const std::vector<std::string>& arguments, const std::vector<Field>& fields,
                             const std::vector<std::vector<std::string>>& names, const std::vector<LaunchOption>& options) {
   std::set<std::string> bare;

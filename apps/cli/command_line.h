@@ -55,8 +55,8 @@ bool takes_operands(const Field& field);
 inline constexpr std::string_view without_command[] = {"-h", "--help", "--version", "--completion"};
 
 std::string usage_text(const Program& program);                                                   // a few lines
-std::string program_help(const Program& program, ParsedLine::Help help);                          // commands; all: exit codes and examples too
-// The command's most used flags and an example; all: every flag, by groups, the exit codes and all examples.
+std::string program_help(const Program& program, ParsedLine::Help help);                          // the commands; for Help::all also exit codes and examples
+// Returns the command's most used flags and an example. For Help::all: every flag, by groups, the exit codes and all examples.
 std::string command_help(const Program& program, const Command& command, ParsedLine::Help help);
 
 // Whether --help lists a field of the command, and completion offers it.

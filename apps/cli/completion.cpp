@@ -44,7 +44,7 @@ std::string settings_of(std::string shown, std::vector<std::string> choices, boo
   return out;
 }
 
-using Flags = std::vector<std::pair<std::string, std::string>>;  // "--steps" and its settings
+using Flags = std::vector<std::pair<std::string, std::string>>;  // each flag, such as "--steps", with its settings
 
 constexpr const char* takes_none = "none=1 ";
 

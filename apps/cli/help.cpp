@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t column = 34, width = 110, longest_value = 70;
 
-// The words of `text` after `at` characters of a line; further lines are indented by `indent`.
+// Wraps `text`, which begins after `at` characters of a line. Further lines are indented by `indent`.
 std::string wrapped(const std::string& text, size_t at, size_t indent) {
   std::string out;
   for (size_t begin = 0; begin < text.size();) {
@@ -142,7 +142,7 @@ std::string exit_codes() {
          "  130, 143   a second SIGINT or SIGTERM: ended at once, nothing saved\n";
 }
 
-// Each command line once: a program's quickstart may be the example of one of its commands.
+// Shows each command line once, because a program's quickstart may be the example of one of its commands.
 std::string examples_of(std::vector<Example> examples, const std::string& quickstart) {
   if (!quickstart.empty()) {
     std::erase_if(examples, [&](const Example& example) { return example.command_line == quickstart; });

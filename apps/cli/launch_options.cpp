@@ -95,7 +95,7 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
              [&](const std::string& text) { launch.rendezvous = text; }, true},
             {"--rendezvous-timeout", "TIME", "time after which missing ranks are named and the start fails [default: 2m]", "FLOWMAP_RENDEZVOUS_TIMEOUT",
              [&](const std::string& text) { launch.rendezvous_timeout = parse_duration(text, "--rendezvous-timeout", day); }},
-            {"--rank-timeout", "TIME", "time without a message after which a rank is lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
+            {"--rank-timeout", "TIME", "time without a message after which a rank counts as lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
              [&](const std::string& text) { launch.rank_timeout = parse_duration(text, "--rank-timeout", day); }},
             {"--shard-optimizer", "", "optimizer moments and averaged weights divided among the ranks (ZeRO-1)", "",
              [&](const std::string&) { launch.shard_optimizer = true; }},

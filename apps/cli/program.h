@@ -36,7 +36,7 @@ inline constexpr int stopped_early = 75;  // sysexits' "try again": a checkpoint
 inline constexpr int rank_lost = 76;      // another rank ended or cannot be reached; the same command resumes from the last checkpoint
 }  // namespace exit_code
 
-// "sample a grid" -> "flowmap_sample --checkpoint runs/q --count 64".
+// A task and its command line: "sample a grid", "flowmap_sample --checkpoint runs/q --count 64".
 struct Example {
   std::string task, command_line;
 };

@@ -38,7 +38,7 @@ class Progress {
   Progress(Logger& log, Options options, Clock clock = steady_seconds);
   ~Progress() { finish(); }
 
-  // After each step; `step` counts the steps done, from 1.
+  // Call after each step. `step` counts the steps done, from 1.
   void step_done(int64_t step, const StepReport& report);
 
   // The rates leave out the time during which such an object lives.

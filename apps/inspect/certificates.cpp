@@ -35,7 +35,7 @@ std::string verdict(const Certificate& found) {
 bool show_certificates(const ObjectiveConfig& config, bool csv) {
   const char* row = csv ? "{},{},{},{},{},{}\n" : "{:<28} {:>9} {:>10} {:>10}  {:<30} {}\n";
   if (!csv)
-    print_result("residual: largest mean square at the exact map with exact velocities. gradient, mixture: largest expected gradient at the exact map with\n"
+    print_result("residual: its largest mean square at the exact map with exact velocities. gradient, mixture: largest expected gradient at the exact map with\n"
                  "w = eps - z0, on a Gaussian and on a mixture of two (flowmap/certify.h). Schedules are at their end, clamps are off. Settings: {}.\n\n",
                  config.preset == "published" ? "published, where an objective has published settings" : "plain");
   print_result(fmt::runtime(row), "objective", "residual", csv ? "gradient_gaussian" : "gradient", csv ? "gradient_mixture" : "mixture", "verdict", "why");

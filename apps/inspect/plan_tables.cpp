@@ -60,7 +60,7 @@ std::vector<Row> rows_of(const StagePlan& w, const StagePlan& s, const PlanConfi
   cost("activations with dit.recompute", "memory_activations_recomputed", "B", &StageCost::activations_recomputed);
   add("in all, dit.recompute as set", "memory", "B", [](const StagePlan& p) { return p.memory; });
   add("in all with dit.recompute", "memory_recomputed", "B", [](const StagePlan& p) { return p.memory_recomputed; });
-  add("as set, share of the GPU's memory", "memory_share", "", [&](const StagePlan& p) { return p.memory / gpu.memory; });
+  add("share of the GPU's memory, as set", "memory_share", "", [&](const StagePlan& p) { return p.memory / gpu.memory; });
   rows.push_back({"sent from each GPU, a step", "", ""});
   add("gradients", "bytes_gradients", "B", [](const StagePlan& p) { return p.gradients_sent; });
   add("new weights", "bytes_weights", "B", [](const StagePlan& p) { return p.weights_sent; });
@@ -118,10 +118,10 @@ std::string reported_text(const std::vector<Implied>& reported) {
   std::string out = fmt::format("\n{:<10} {:>16} {:>16} {:>16}\n", "published", "H100-days", "utilisation", "as released");
   for (const Implied& i : reported)
     out += fmt::format("{:<10} {:>16} {:>14.1f} % {:>14.1f} %{}\n", i.stages, i.days, 100 * i.needed, 100 * i.released,
-                       i.steps_known ? "" : "   with this recipe's steps: theirs are not published");
+                       i.steps_known ? "" : "   with this recipe's number of steps: the paper's is not published");
   return out + fmt::format(
-                   "H100-days of the MF-RAE paper, and the shares of an H100's TF32 peak, {:.1f} TFLOP/s, that they imply: for the FLOPs above, and for those\n"
-                   "of the released code, where MFD and MFT pass three copies of every row forward and back.\n",
+                   "H100-days: those of the MF-RAE paper. utilisation: the share of an H100's TF32 peak, {:.1f} TFLOP/s, that they imply for the FLOPs above.\n"
+                   "as released: the share for the FLOPs of the released code, whose MFD and MFT pass three copies of every row forward and back.\n",
                    1e-12 * known_gpu("h100").tf32);
 }
 
@@ -179,7 +179,7 @@ std::string plan_of_recipe(Recipe& recipe, PlanConfig config, bool csv) {
     sharded.push_back(plan_stage(recipe, stage, config, true));
     days += gpu_days(plans.back(), config);
   }
-  if (plans.empty()) throw ConfigError(fmt::format("--plan: no stage of the config has steps; name one, as --plan {}", stage_name::mfd));
+  if (plans.empty()) throw ConfigError(fmt::format("--plan: no stage of the config has steps; name a stage, as in --plan {}", stage_name::mfd));
   std::vector<Implied> reported;
   for (const ReportedRun& run : reported_runs())
     if (is_recipe_of(run, recipe)) reported.push_back(implied_by(run, plans));
@@ -190,7 +190,7 @@ std::string plan_of_recipe(Recipe& recipe, PlanConfig config, bool csv) {
   for (std::size_t i = 0; i < plans.size(); ++i) out += stage_line(plans[i], sharded[i], config, false) + "\n";
   out += fmt::format(
       "{:<10} {:>94.2f}\nMemory, bytes sent and time are those of a step on one GPU; sharded: with --shard-optimizer. --plan STAGE "
-      "describes one in full.\n",
+      "describes one stage in full.\n",
       "all", days);
   return reported.empty() ? out : out + reported_text(reported);
 }

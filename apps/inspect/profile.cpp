@@ -83,7 +83,7 @@ struct Trainer {
   }
 };
 
-// blocks.3 -> backbone blocks: tables stay short.
+// Shortens names of parts, so that tables stay short: blocks.3 -> backbone blocks.
 std::string part_of(const std::string& place, const NetworkConfig& network) {
   const auto at = place.find("blocks.");
   if (at == std::string::npos) return place.empty() ? "around the blocks" : place;
@@ -162,7 +162,7 @@ std::string profile_step(Recipe& recipe, const std::string& kind, std::int64_t s
   for (const auto& [key, c] : costs) all += c;
   const double forward = trainer.seconds_of_a_forward(), step = all.seconds / n;
   std::string out = fmt::format(
-      "{} step, batch {}, {}: {:.1f} ms = {:.2f} forwards without history; {:.2f} GFLOP, {:.1f} % of the {:.0f} GFLOP/s "
+      "{} step, batch {}, {}: {:.1f} ms = {:.2f} forward passes without history; {:.2f} GFLOP, {:.1f} % of the {:.0f} GFLOP/s "
       "peak; {:.1f} MiB above the {:.1f} MiB of weights, averages, moments and batch\n",
       kind, rows, precision, 1e3 * step, step / forward, 1e-9 * all.flops / n, 100 * all.flops / n / step / limits.flops,
       1e-9 * limits.flops, static_cast<double>(peak) / (1 << 20), static_cast<double>(before) / (1 << 20));

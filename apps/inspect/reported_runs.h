@@ -26,7 +26,7 @@ const std::vector<ReportedRun>& reported_runs();
 bool is_recipe_of(const ReportedRun& run, const Recipe& recipe);
 
 // FLOPs of a step in the released code. Its MFD and MFT pass three copies of all rows through the network, forward and backward. This engine
-// differentiates only the rows with s < t, and keeps no history of that.
+// differentiates only the rows with s < t, and keeps no history of this derivative.
 double released_flops(const StageCost& cost);
 
 // The utilisation: the share of an H100's TF32 peak that these FLOPs imply for these GPU-days.

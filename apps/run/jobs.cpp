@@ -68,7 +68,7 @@ void train_in_processes(const Context& context, const std::vector<std::size_t>& 
     if (stop_requested()) {
       next = trials.size();
       for (const auto& job : running)
-        if (!told_to_stop) kill(job.first, SIGUSR1);                 // harmless if a terminal's Ctrl-C reaches them as well
+        if (!told_to_stop) kill(job.first, SIGUSR1);                 // harmless if a terminal's Ctrl-C reaches the processes as well
       told_to_stop = true;
     }
     while (next < trials.size() && running.size() < static_cast<std::size_t>(jobs)) {

@@ -118,7 +118,7 @@ bool RunObserver::save_requested() { return take_save_request(); }
 
 void RunObserver::stopped(std::int64_t step, const std::string& reason) {
   progress_->finish();
-  context_.log.info("{}: {} at step {}; saved, {} resumes from here", stage().name, reason, step,
+  context_.log.info("{}: {} at step {}; saved, {} resumes from this step", stage().name, reason, step,
                     context_.launch.resume == "auto" ? "the same command" : "the same command without --fresh or --resume");
 }
 

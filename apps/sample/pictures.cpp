@@ -42,7 +42,7 @@ void check_settings(const fs::path& folder, const Settings& settings) {
   if (!fs::exists(file)) {
     for (const fs::directory_entry& e : fs::directory_iterator(folder))
       if (number_of(e.path().filename().string()) >= 0)
-        throw ConfigError(fmt::format("--pngs {}: contains {} but no {}, so another command made it: take another folder, or move the images away",
+        throw ConfigError(fmt::format("--pngs {}: contains {} but no {}, so another command made the images: take another folder, or move the images away",
                                       folder.string(), e.path().filename().string(), settings_file));
     return write_atomically(file, settings.line + "\n");
   }
@@ -85,7 +85,7 @@ class Pictures {
   }
 
   fs::path png(std::int64_t i) const { return fs::path(c_.pngs) / fmt::format("{:06d}.png", c_.first + i); }
-  // take(i, image) for every sample, as soon as it is generated.
+  // Calls take(i, image) for every sample, as soon as it is generated.
   template <class F> void draw_all(F&& take) { draw(range(0, c_.count), take); }
   // Generates the images missing from the folder and returns their number.
   std::int64_t fill_folder() {
@@ -93,7 +93,7 @@ class Pictures {
     draw(wanted, [&](std::int64_t i, const Image& image) { write_png(png(i), image); });
     return static_cast<std::int64_t>(wanted.size());
   }
-  // take(i, image) for the first `n` images of the folder. One that cannot be decoded, although its checksums are right, is generated again.
+  // Calls take(i, image) for the first `n` images of the folder. Generates an image again if it cannot be decoded although its checksums are right.
   template <class F> void read_back(std::int64_t n, F&& take) {
     for (std::int64_t i = 0; i < n; ++i) take(i, read_or_draw(i));
   }
@@ -164,7 +164,7 @@ void prepare_file(const char* flag, const std::string& file, const std::string& 
   if (const fs::path folder = fs::path(file).parent_path(); !folder.empty()) fs::create_directories(folder, error);
   if (error) throw FileError(fmt::format("--{} {}: cannot create its folder: {}", flag, file, error.message()));
   if (fs::is_directory(file, error)) throw ConfigError(fmt::format("--{} {}: is a folder: give a file's name", flag, file));
-  remove_stale_temporaries_of(file);             // of a command that was killed: gigabytes
+  remove_stale_temporaries_of(file);             // left by a command that was killed: gigabytes
 }
 
 std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t first, std::int64_t count, std::int64_t classes,

@@ -53,7 +53,7 @@ std::vector<fs::path> png_names(const fs::path& folder, const std::vector<fs::pa
 }
 
 void write_npz(const std::string& file, const std::vector<Image>& images) {
-  remove_stale_temporaries_of(file);             // of a command that was killed
+  remove_stale_temporaries_of(file);             // left by a command that was killed
   NpzWriter npz(file);
   npz.begin("arr_0", DType::u8, {images[0].height, images[0].width, images[0].channels});
   for (const Image& image : images) npz.append(std::span<const std::uint8_t>(image.pixels));

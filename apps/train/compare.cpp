@@ -114,7 +114,7 @@ void add_compared_samples(HtmlReport& page, const std::vector<Compared>& all) {
   page.images(figures);
 }
 
-// Rows of an ablation's trials.csv whose column "folder" is this training's.
+// Returns the scores in the rows of an ablation's trials.csv whose column "folder" names this training's folder.
 std::vector<Score> scores_of_trial(const fs::path& trials, const fs::path& folder) {
   const CsvRows rows = parse_csv(text_there(trials));
   if (rows.empty()) return {};
@@ -126,7 +126,7 @@ std::vector<Score> scores_of_trial(const fs::path& trials, const fs::path& folde
   return out;
 }
 
-// The newest scores: of a run all, of a stage those of its weights, of a variant those in its ablation's trials.csv.
+// Returns the newest scores: for a run all of them, for a stage those of its weights, for a variant those in its ablation's trials.csv.
 std::vector<std::pair<std::string, Score>> scores_of_compared(const Compared& c) {
   std::vector<std::pair<std::string, Score>> out;
   if (c.is_run) {
@@ -141,17 +141,17 @@ std::vector<std::pair<std::string, Score>> scores_of_compared(const Compared& c)
   return out;
 }
 
-// Data and fingerprint identify the reference. Equal numbers of test samples do not: the data, or the judge, may differ.
+// Identifies the reference by data and fingerprint. The number of test samples does not suffice, because the data or the judge may differ.
 std::string reference_of(const Score& s) { return s.reference_id.empty() ? s.data : s.data + " " + s.reference_id; }
 
-// Why some rows of the table cannot be compared with each other; empty if all can.
+// Returns why some rows of the table cannot be compared with each other, or "" if all can.
 std::string what_keeps_apart(const std::vector<std::pair<std::string, Score>>& scores) {
   std::set<std::string> references;
   std::set<std::int64_t> samples;
   for (const auto& named : scores) references.insert(reference_of(named.second)), samples.insert(named.second.samples);
   if (references.size() > 1)
     return fmt::format("These scores have {} references (last column). Distances, precision, recall and accuracy cannot be compared between them.", references.size());
-  if (samples.size() > 1) return "These scores are of different numbers of samples. A distance of fewer samples is larger: compare rows of equal counts.";
+  if (samples.size() > 1) return "These scores are of different numbers of samples. A distance of fewer samples is larger: compare rows with equal numbers of samples.";
   return "";
 }
 
@@ -160,7 +160,7 @@ void add_compared_scores(HtmlReport& page, const std::vector<Compared>& all) {
   for (const Compared& c : all)
     for (auto& score : scores_of_compared(c)) scores.push_back(std::move(score));
   page.heading("Scores");
-  if (scores.empty()) return page.paragraph("None: evaluate computes them.");
+  if (scores.empty()) return page.paragraph("None of the trainings has scores: the program evaluate computes them.");
   if (const std::string apart = what_keeps_apart(scores); !apart.empty()) page.paragraph(apart);
   std::vector<std::string> head{"of"};
   Rows rows, keys;

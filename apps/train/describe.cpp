@@ -34,7 +34,7 @@ void describe_generator(Messages& log, const StageCost& c) {
 
 }  // namespace
 
-// Weights, gradients, two moments and the average, f32 each.
+// Counts weights, gradients, two moments and the average, each in f32.
 std::string training_size(std::int64_t parameters) {
   return fmt::format("{} parameters; {} with gradients, moments and average", parameters, gib(5 * 4 * parameters));
 }

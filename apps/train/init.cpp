@@ -14,7 +14,7 @@ namespace fm {
 namespace {
 
 std::string measured_text(const Estimate& e) {
-  return fmt::format("measured on {} thread{} while {:.1f} processes of the machine wanted a core (the row 'processor' estimates the time without them, on one thread)", omp_get_max_threads(),
+  return fmt::format("measured on {} thread{} while {:.1f} processes of the machine ran or waited for a core (the row 'processor' estimates the time without them, on one thread)", omp_get_max_threads(),
                      omp_get_max_threads() == 1 ? "" : "s", e.load);
 }
 

@@ -97,10 +97,10 @@ void show(TrainingRun& run) {
   Messages& log = run.context().log;
   const bool plane = run.recipe().in_plane();
   if (!plane && !has_features(run.recipe())) {
-    log.info("no judge to score with: generate samples with flowmap_sample and give their .npz to an evaluator");
+    log.info("no scores, because there is no judge: generate samples with flowmap_sample and give their .npz to an evaluator");
     return;
   }
-  for (const char* file : {"samples.png", "scores.csv", "report.html", "evaluation/samples.html"}) remove_stale_temporaries_of(run.root() / file);     // of a process that was killed
+  for (const char* file : {"samples.png", "scores.csv", "report.html", "evaluation/samples.html"}) remove_stale_temporaries_of(run.root() / file);     // left by a process that was killed
   const auto marker = run.root() / "evaluation" / "pipeline.txt", report = run.root() / "report.html";
   const std::string now = evaluated(run);
   if (std::filesystem::exists(report) && std::filesystem::exists(marker) && read_file(marker) == now) {

@@ -17,22 +17,22 @@ void add_samples(HtmlReport& report, const std::filesystem::path& png) {
   if (!std::filesystem::exists(png)) return;
   report.heading("Samples");
   report.paragraph(
-      "Each column is a class. Above are real test images and, where an autoencoder makes the latents, the same images encoded and decoded: no generator can look better. "
-      "The blocks below start from the same noise: the flow-matching teacher along its whole trajectory, then the flow map in one and in two network calls.");
+      "Each column is a class. The first blocks are real test images and, where an autoencoder makes the latents, the same images encoded and decoded. No generator can look better than these. "
+      "The other blocks start from the same noise. They are samples of the flow-matching teacher along its whole trajectory, then of the flow map in one and in two network calls.");
   report.png(read_file(png));
 }
 
 void add_scores(HtmlReport& report, const std::vector<Score>& scores, std::size_t in_all) {
   report.heading("Scores");
-  if (scores.empty()) return report.paragraph("None yet: evaluate computes them.");
+  if (scores.empty()) return report.paragraph("There are no scores yet: the program evaluate computes them.");
   report.paragraph(
       "Images are compared with real test images (the reference) in the features of a classifier that no generator saw, the judge: Frechet distance, "
-      "kernel distance (KID), precision and recall. Accuracy is the share of samples whose class, by the judge, is the one that was asked for. Other samples "
-      "are compared by their values: the energy distance. Equal distributions have distance 0. The Frechet distance of few samples is too large: compare rows of equal counts.");
+      "kernel distance (KID), precision and recall. Accuracy is the share of samples that the judge assigns to the requested class. Other samples "
+      "are compared by the energy distance between their values. Equal distributions have distance 0. The Frechet distance of few samples is too large: compare rows with equal numbers of samples.");
   std::vector<std::string> head;
   std::vector<std::vector<std::string>> rows(scores.size());
   for (const ScoreColumn& column : score_columns()) {
-    if (*column.title == 0 && !head.empty()) continue;  // the first is the name
+    if (*column.title == 0 && !head.empty()) continue;  // the first column without a title is the name
     if (std::all_of(scores.begin(), scores.end(), [&](const Score& s) { return score_cell(s, column).empty(); })) continue;
     head.push_back(column.title);
     for (std::size_t i = 0; i < scores.size(); ++i) rows[i].push_back(shown_cell(scores[i], column));
@@ -40,7 +40,7 @@ void add_scores(HtmlReport& report, const std::vector<Score>& scores, std::size_
   report.table(
       head, rows,
       fmt::format(
-          "The newest of {} rows in scores.csv, which also lists the inputs of each",
+          "The newest of {} rows in scores.csv, which also lists the inputs of each score",
           in_all));
 }
 
@@ -56,7 +56,7 @@ void add_config(HtmlReport& report, const std::filesystem::path& root) {
 void write_run_report(const TrainingRun& run, const std::vector<Score>& all, const std::string& pictures) {
   HtmlReport report("flowmap: from noise to " + run.recipe().data + " in one step", "run in " + run.root().string());
   if (pictures.empty()) add_samples(report, run.root() / "samples.png");
-  else report.embed(pictures);                   // from the newest evaluation; the scores are from all
+  else report.embed(pictures);                   // the pictures are from the newest evaluation, the scores from all evaluations
   std::vector<Score> scores = newest_scores(all);
   read_classes(run.root() / "scores.csv", scores);
   add_scores(report, scores, all.size());

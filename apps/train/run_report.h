@@ -12,7 +12,7 @@ namespace fm {
 // `pictures`: for a run whose samples are not images, a section of another report that replaces samples.png and the page of samples.
 void write_run_report(const TrainingRun& run, const std::vector<Score>& all, const std::string& pictures = "");
 
-// Adds to scores.csv and writes the report under the same lock. No scores: the report alone.
+// Adds the scores to scores.csv, and writes the report under the same lock. Without scores, only writes the report.
 void publish_scores(const TrainingRun& run, const std::vector<Score>& scores, const std::string& pictures = "");
 
 }  // namespace fm

@@ -1,5 +1,5 @@
 // Linear operations y = A x:  push dy = A dx,  pull gx = A^T gy. Each rule defines its transpose, and what it does with a tangent that covers
-// only the first rows of dimension 0: it keeps the tangent if A maps first rows to first rows, else it adds the zero rows.
+// only the first rows of dimension 0: the rule keeps the tangent if A maps first rows to first rows, else it adds the zero rows.
 #pragma once
 
 #include <vector>

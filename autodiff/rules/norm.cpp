@@ -34,7 +34,7 @@ Var norm(const char* name, const NormForm& form, const Var& x, const Var& w, con
       ++i;
     }
   });
-  const bool rows = x.rank() > 1;                          // of a vector, dimension 0 is the one that is normalized
+  const bool rows = x.rank() > 1;                          // false for a vector, whose dimension 0 is the normalized one
   const std::int64_t all = rows ? x.dim(0) : 1;
   TangentRows t;
   for (const Var* v : {&x, &scale, &shift}) t.include(*v, rows, all);

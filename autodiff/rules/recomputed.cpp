@@ -29,7 +29,7 @@ struct Again {
 
 // `result` is the type of the product; without it the product has the type of f's value.
 Var product(const Recomputed& x, const Var& weight, const Var& bias, std::optional<DType> result) {
-  if (x.inputs.empty()) throw AutodiffError("linear: a Recomputed without inputs: give its function at least one");
+  if (x.inputs.empty()) throw AutodiffError("linear: the Recomputed has no inputs; give its function at least one");
   const auto compute = [&] {
     const Var value = x.value();
     return linear(value, weight, bias, result.value_or(value.dtype()));

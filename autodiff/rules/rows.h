@@ -10,7 +10,7 @@ Var pad_rows(const Var& x, std::int64_t rows);                     // zero rows 
 Var sum_of(const Var& p, const Var& q);                            // p + q, either undefined for a symbolic zero
 
 // The operands of an op whose output has `rows` rows in dimension 0. Operand i is row-wise when its rows are the output's rows; the tangent
-// of any other operand touches every row.
+// of any other operand affects every row of the output.
 struct TangentRows {
   std::int64_t rows = 0;                                           // the rows that the output's tangent covers; 0: no operand has a tangent
   bool any() const { return rows > 0; }

@@ -44,7 +44,7 @@ class HtmlReport {
                       std::string_view caption = "");
   void png(std::string_view bytes, std::string_view caption = "", int scale = 1);  // scale 3: each pixel 3x3, with hard edges
   void images(const std::vector<PngFigure>& pictures);  // side by side where the window is wide enough
-  void strip(const std::vector<PngFigure>& pictures);  // beside each other in one row, which scrolls within itself
+  void strip(const std::vector<PngFigure>& pictures);  // side by side in one row that scrolls
   void plot(const Plot& plot);                   // as wide as the page
   // Side by side where the window is wide enough. A plot of the default size is drawn for that width, so that its letters stay readable.
   void plots(const std::vector<Plot>& plots);

@@ -34,7 +34,7 @@ constexpr KnownMetric machine[] = {{"off_diagonal_share", "rows with s < t (shar
                                    {"samples_per_second", "speed (samples/s)"},
                                    {"memory_mib", "memory of the process (MiB)"},
                                    {"tensor_peak_mib", "peak memory of tensors (MiB)"},
-                                   {"tensor_held_mib", "peak memory of tensors and of memory kept for reuse (MiB)"}};
+                                   {"tensor_held_mib", "peak memory of tensors, including memory kept for reuse (MiB)"}};
 
 template <std::size_t n> const KnownMetric* known(const KnownMetric (&list)[n], std::string_view column) {
   const auto found = std::find_if(list, list + n, [&](const KnownMetric& m) { return column == m.column; });

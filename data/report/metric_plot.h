@@ -1,5 +1,5 @@
 // Plots of the columns of metrics.csv. The noisy numbers of single steps become means over windows, with bands. Titles are words with units. The
-// columns that show how training goes come first.
+// columns that show the progress of training come first.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ namespace fm {
 // ignored; a window without finite values is a gap. An even window counts as the next odd number.
 Curve windowed(const Curve& curve, std::size_t window, std::string name);
 
-// The window of metric_plot for a curve with this number of points: a fifteenth of it, at least 5. Up to 30 points it is 1: they are shown one by one.
+// The window of metric_plot for a curve with this number of points: a fifteenth of the number, at least 5. For up to 30 points the window is 1, so each
+// point is shown.
 std::size_t metric_window(std::size_t points);
 
 // Sorts the columns for a report, without step and time. First come the error before an adaptive metric, the loss and the gradients, then columns that

@@ -10,10 +10,10 @@ namespace fm {
 
 struct PlaneFrame {
   std::string title, x_label = "x", y_label = "y";
-  double x_low = 0, x_high = 0, y_low = 0, y_high = 0;  // the visible range; if low = high, it is fitted to the marks
+  double x_low = 0, x_high = 0, y_low = 0, y_high = 0;  // the visible range; if low = high, the range is fitted to the marks
 };
 
-// Colors of marks, readable on light and on dark ground: Okabe and Ito's, the blue one a little brighter.
+// Colors of marks, readable on a light and on a dark background: Okabe and Ito's, the blue one a little brighter.
 inline constexpr const char* plane_blue = "#2b8ccf";
 inline constexpr const char* plane_orange = "#d55e00";
 inline constexpr const char* plane_colours[] = {plane_blue, plane_orange, "#009e73", "#cc79a7", "#e69f00", "#56b4e9"};

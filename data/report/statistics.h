@@ -7,8 +7,8 @@
 namespace fm {
 
 struct Statistics {
-  double mean = 0, deviation = 0;  // deviation: of a sample, divided by n - 1; 0 where n = 1
-  std::size_t n = 0;               // finite values; with none, mean is NaN
+  double mean = 0, deviation = 0;  // deviation: sample standard deviation, with n - 1 in the denominator; 0 if n < 2
+  std::size_t n = 0;               // number of finite values; if it is 0, mean is NaN
 };
 
 Statistics statistics(const std::vector<double>& values);  // values that are not finite are left out

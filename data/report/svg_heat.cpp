@@ -68,7 +68,7 @@ std::string colour_bar(const HeatScale& scale, const std::string& quantity, doub
 std::string svg_heat(const HeatPlot& plot) {
   const PlaneFrame& f = plot.frame;
   if (plot.columns < 1 || plot.rows < 1 || static_cast<std::int64_t>(plot.values.size()) != plot.columns * plot.rows)
-    throw ShapeError(fmt::format("svg_heat: {} values for {} rows of {} cells", plot.values.size(), plot.rows, plot.columns));
+    throw ShapeError(fmt::format("svg_heat: {} values for {} rows of {} cells: needs one value for each cell", plot.values.size(), plot.rows, plot.columns));
   if (!(f.x_low < f.x_high) || !(f.y_low < f.y_high)) throw ShapeError("svg_heat: the frame has no range: x_low < x_high and y_low < y_high are needed");
   Plane plane(f, {}, {});
   const HeatScale scale = fitted(plot);

@@ -51,8 +51,8 @@ PointGroup point_group(std::string name, const Tensor& points);
 std::vector<FlowPath> flow_paths(const std::vector<Tensor>& states, const Tensor& landings);    // states noise first, as trajectory() gives them
 ArrowPlot arrow_plot(const PlaneFrame& frame, std::string quantity, const Tensor& points, const Tensor& arrows);
 
-// The centers of columns x rows equal cells of the frame's range, row by row from the lower left: (rows * columns, 2) f32. The points at which to
-// evaluate a field for svg_arrows or svg_heat.
+// The centers of columns x rows equal cells of the frame's range, row by row from the lower left: (rows * columns, 2) f32. At these points a
+// field is evaluated for svg_arrows or svg_heat.
 Tensor cell_centres(const PlaneFrame& frame, std::int64_t columns, std::int64_t rows);
 
 }  // namespace fm

@@ -24,7 +24,7 @@ struct Plot {
   std::string title, x_label, y_label;
   std::vector<Curve> curves;
   bool log_x = false, log_y = false;
-  double y_low = 0, y_high = 0;  // the visible part of the axis; points outside are gaps. If low = high, it is fitted to the curves
+  double y_low = 0, y_high = 0;  // the visible part of the axis; points outside are gaps. If low = high, the axis is fitted to the curves
   int width = 720, height = 360;  // of the view box; the plot scales with the page
 };
 

@@ -1,6 +1,6 @@
 // report.html of a training, from the files in its folder: sample grids, curves of all columns of metrics.csv (metric_plot.h), config.toml, and
-// the sessions of run.json in words. A file that does not exist is left out. Written anew at each checkpoint. Links to the report of the whole run if
-// that exists in the folder above.
+// the sessions of run.json in words. A file that does not exist is left out. The training writes the page anew at each checkpoint. The
+// page links to the report of the whole run if the folder above contains one.
 #pragma once
 
 #include <filesystem>
@@ -12,7 +12,8 @@
 
 namespace fm {
 
-// Writes folder/report.html. `extra` may add content that only the program has (tables of results), after the samples. FileError.
+// Writes folder/report.html. `extra` may add content that only the program has (tables of results), after the samples. FileError if a file cannot be
+// read or written.
 void write_training_report(const std::filesystem::path& folder, const std::string& title, const std::function<void(HtmlReport&)>& extra = {});
 
 // Adds the machine, the build and the command line of a session.

@@ -94,7 +94,7 @@ void refuse_not_finite(const Tensor& x, const char* which) {
 
 double energy_distance(const Tensor& x, const Tensor& y) {
   if (x.rank() < 2 || y.rank() < 2 || x.dim(0) < 2 || y.dim(0) < 2 || x.numel() / x.dim(0) != y.numel() / y.dim(0))
-    throw ShapeError("energy_distance: points " + to_string(x.shape()) + " and " + to_string(y.shape()) + ": each needs 2 rows or more, and all rows the same size");
+    throw ShapeError("energy_distance: points " + to_string(x.shape()) + " and " + to_string(y.shape()) + ": each set needs 2 rows or more, and all rows must have the same size");
   refuse_not_finite(x, "x");
   refuse_not_finite(y, "y");
   const Blocks a(x), b(y);

@@ -46,7 +46,7 @@ void refuse_unusable(const Tensor& x, const char* which) {
 
 double kernel_distance(const Tensor& x, const Tensor& y) {
   if (x.rank() != 2 || y.rank() != 2 || x.dim(0) < 2 || y.dim(0) < 2 || x.dim(1) != y.dim(1))
-    throw ShapeError("kernel_distance: features " + to_string(x.shape()) + " and " + to_string(y.shape()) + ": each needs 2 rows or more, and all rows the same width");
+    throw ShapeError("kernel_distance: features " + to_string(x.shape()) + " and " + to_string(y.shape()) + ": each set needs 2 rows or more, and all rows must have the same width");
   refuse_unusable(x, "x");
   refuse_unusable(y, "y");
   return mean_kernel(x, x, true) + mean_kernel(y, y, true) - 2 * mean_kernel(x, y, false);

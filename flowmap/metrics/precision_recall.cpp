@@ -77,7 +77,7 @@ void for_each_row(const Points& a, const Points& b, const F& f) {
   }
 }
 
-// The k smallest of the numbers that were added.
+// Keeps the k smallest of the numbers that are added.
 class Smallest {
  public:
   explicit Smallest(int k) : values_(static_cast<std::size_t>(k), infinity) {}

@@ -66,7 +66,7 @@ double correlation_error(const SeriesStatistics& a, const SeriesStatistics& b) {
   double sum = 0, count = 0;
   for (std::int64_t c = 0; c < channels; ++c) {
     const std::vector<double> x = numbers_of(a.correlation.select(0, c)), y = numbers_of(b.correlation.select(0, c));
-    if (std::isnan(x[0]) && std::isnan(y[0])) continue;          // this channel varies in neither
+    if (std::isnan(x[0]) && std::isnan(y[0])) continue;          // this channel varies in neither set
     for (std::size_t k = 1; k < static_cast<std::size_t>(lags); ++k) sum += squared(x[k] - y[k]), ++count;
   }
   return std::sqrt(share(sum, count));

@@ -23,7 +23,7 @@ Tensor one_point_target(const Tensor& w, std::int64_t k, double limit) {
   return limit > 0 && k > 0 ? with_first_rows(w, clamp(first_rows(w, k), -limit, limit)) : w;
 }
 
-// 1 on diagonal rows. On the others 1/alpha for l2, or alpha for the adaptive metric, which divides by the residual itself
+// Row weights: 1 where s = t. Where s < t, 1/alpha for l2 and alpha for the adaptive metric, which divides by the residual itself
 Tensor weights(const PathBatch& p, const Tensor& alpha, const MetricConfig& metric) {
   const std::int64_t k = p.off_diagonal;
   const Tensor ones = Tensor::ones({p.rows()}, alpha.dtype()), off = first_rows(alpha, k);
@@ -76,7 +76,7 @@ void AlphaFlowConfig::check(const std::string& keys, std::int64_t steps) const {
   alpha.check(keys + ".alpha", steps, 0, 1);
   if (metric.kind != "l2" && metric.kind != "adaptive")
     throw ConfigError(fmt::format("{}.metric.kind = {}: alpha-Flow's weight of rows with s < t is derived for l2 (1/alpha) and adaptive (alpha): choose "
-                                  "one of them", keys, metric.kind));
+                                  "l2 or adaptive", keys, metric.kind));
 }
 
 Drawn AlphaFlowConfig::complete(PathBatch p, const TrainingStep& now) const { return with_alpha(std::move(p), *this, now); }
@@ -87,7 +87,8 @@ ObjectiveLoss AlphaFlowConfig::loss(const Nets& nets, const Drawn& drawn) const 
 std::string AlphaFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 Claims AlphaFlowConfig::claims() const {
   if (const double last = alpha.at({999'999, 1'000'000}); last > 0)                    // a flat sigmoid does not reach its end
-    return {false, false, fmt::format("straight steps of alpha = {} times t - s: an error, and with w = eps - z0 a bias, of first order in alpha", last)};
+    return {false, false, fmt::format("straight steps along w, alpha = {} times t - s long: an error of first order in alpha, and a bias of first order "
+                                      "if w = eps - z0", last)};
   return claims_of_derivative(derivative, {}, claims_under(metric));
 }
 

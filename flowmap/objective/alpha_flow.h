@@ -18,10 +18,10 @@ struct AlphaFlowConfig {
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("alpha", alpha, "step of the target as a share of t - s: 1 is flow matching, 0 is MeanFlow");
-    v("clamp", clamp, "largest absolute value in the target while alpha > 0; 0: no limit", at_least(0));
+    v("clamp", clamp, "absolute value to which elements of the target are cut on rows with s < t while alpha > 0; 0: no cut", at_least(0));
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("derivative", derivative, "method for du/dt, which is needed at alpha = 0");
+    v("derivative", derivative, "method for du/dt, which is used only at alpha = 0");
     v("metric", metric, "metric from residual to loss");
   }
 
@@ -33,7 +33,8 @@ struct AlphaFlowConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  // ConfigError if alpha leaves [0, 1], if its schedule does not fit this number of steps, or if the weight is not derived for the metric.
+  // ConfigError if alpha leaves [0, 1], if its schedule does not fit this number of steps, or if the metric is neither l2 nor
+  // adaptive.
   void check(const std::string& keys, std::int64_t steps) const;
 };
 

@@ -11,7 +11,7 @@ namespace {
 Grid told_times(const Grid& solved, const Compat& compat) {
   if (compat.cmt_time_labels == "true") return solved;
   if (compat.cmt_time_labels == "uniform") return plain_grid(narrow<int>(solved.size()) - 1);
-  throw ConfigError("cmt_time_labels '" + compat.cmt_time_labels + "': known are true and uniform");
+  throw ConfigError("there is no cmt_time_labels '" + compat.cmt_time_labels + "': known are true and uniform");
 }
 
 struct PointPair {
@@ -109,7 +109,7 @@ ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& tr, const CmtConfig
 Needs CmtConfig::needs() const {
   return {.data = false, .teacher = true, .velocity = false, .jumps = Jumps::off_diagonal, .rows = pairs, .teacher_calls = static_cast<double>(points - 1) * (solver == "heun" ? 2 : 1)};
 }
-Claims CmtConfig::claims() const { return {.exact = false, .unbiased = false, .why = "the chords of a solver's trajectories, not of the flow's"}; }
+Claims CmtConfig::claims() const { return {.exact = false, .unbiased = false, .why = "the targets are chords of a solver's trajectories, not of the flow's"}; }
 
 // The batch has labels and sample numbers but no data. The result has trajectories x pairs rows.
 Drawn CmtConfig::draw(const Batch& batch, const Nets& nets, const TrainingStep&) const {

@@ -13,8 +13,8 @@
 namespace fm {
 
 struct CmtConfig {
-  std::int64_t points = 16;              // of the teacher's grid
-  double shift = 0;                      // alpha of the grid; 0: from the dimension
+  std::int64_t points = 16;              // number of points of the teacher's grid
+  double shift = 0;                      // alpha of the grid; 0: shift_for_dimension()
   std::int64_t pairs = 64;               // random pairs of each trajectory, out of points (points-1) / 2
   double jitter = 0;
   std::string solver = "euler";
@@ -22,12 +22,12 @@ struct CmtConfig {
   MetricConfig metric;
   Compat compat;
   template <class V> void visit(V&& v) {
-    v("points", points, "points of the teacher's time grid; a trajectory takes one solver step fewer", range(2, 10000));
-    v("shift", shift, "factor alpha of the grid's time shift; 0: max(1, sqrt(dim / 4096))", at_least(0));
-    v("pairs", pairs, "training pairs from each trajectory, drawn with replacement", range(1, 65536));
+    v("points", points, "number of points of the teacher's time grid; the solver takes one step fewer per trajectory", range(2, 10000));
+    v("shift", shift, "factor alpha of the grid's time shift; 0: max(1, sqrt(dim / 4096)) for dim elements per sample; 1: no shift", at_least(0));
+    v("pairs", pairs, "number of training pairs from each trajectory, drawn with replacement", range(1, 65536));
     v("jitter", jitter,
-      "range of the random shift of the grid's inner points, drawn anew at each training step, as a share of the distance between points: 1 is half "
-      "that distance either way; 0: a fixed grid, as published",
+      "random shift of the grid's inner points at each training step: jitter / 2 is the largest shift, as a share of the distance to the next point; 0: a "
+      "fixed grid, as published",
       range(0, 1));
     v("solver", solver, "solver of the teacher's ODE", one_of({"euler", "heun"}));
     v("labels", labels, "label dropout");

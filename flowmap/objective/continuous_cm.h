@@ -1,5 +1,5 @@
-// Continuous-time consistency (Song et al. 2023; Lu and Song 2025) in velocity form, and for any s its flow-map version (AYF's EMD, Sabour
-// et al. 2025): the end f = z - (t-s) u of a jump must not move when its start moves along the trajectory.
+// Continuous-time consistency (Song et al. 2023; Lu and Song 2025) in velocity form. With any s it is the flow-map version, AYF's EMD (Sabour et al.
+// 2025). The end f = z - (t-s) u of a jump must not move when the jump's start moves along the trajectory.
 //   g = df/dt = w - u - (t-s) du/dt,     grad = E[ g . grad f ],     written here as  | f - sg(f - g) |^2 / 2 row by row
 // The default has s = 0 on every row: consistency training with w = eps - z0, distillation with a teacher. The gradient is MeanFlow's times
 // (t-s), so rows with s = t have no gradient. Usual guards: tangent.normalise = 0.1, and tangent.warmup = 0.99 that rises over the first
@@ -20,7 +20,7 @@ struct ContinuousCmConfig {
   template <class V> void visit(V&& v) {
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("derivative", derivative, "du/dt");
+    v("derivative", derivative, "method for du/dt");
     v("metric", metric, "metric from residual to loss");
     v("tangent", tangent, "guards of df/dt, the change of a jump's end with t");
   }

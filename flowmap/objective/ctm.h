@@ -2,7 +2,7 @@
 // and a jump from m to s. The two ends are compared in data space.
 //   a = f-_{s->0}( f_{t->s}(z_t) ),   b = sg f-_{s->0}( f-_{m->s}( Solve(z_t, t -> m) ) ),   s <= m < t,      | a - b |^2        on rows with s < t,
 //   k(t) | x^(z_t) - z0 |^2 = (t^2 + (1-t)^2) | v(z_t, t) - w |^2                                                              on rows with s = t
-// f- has averaged weights (decay 0.999), which are frozen: in a, gradients pass through its call to its input alone. x^ = z_t - t v(z_t, t). With
+// f- has averaged weights (decay 0.999), which are frozen: in a, gradients pass through f- to its input, not to its weights. x^ = z_t - t v(z_t, t). With
 // w = eps - z0 the second line is denoising score matching under Karras' weight for data of unit variance, k(t) = (t^2 + (1-t)^2) / t^2. f is the paper's
 // G(z, t, s) = (s/t) z + (1 - s/t) g in this project's parametrization.
 //
@@ -23,13 +23,13 @@ struct CtmConfig {
   std::int64_t solver_steps = 4;
   double diagonal_weight = 1;
   double target_decay = 0.999;
-  PairConfig pairs{.diagonal_share = 0.5};         // as many rows with s = t as others: the published loss has both terms on each sample
+  PairConfig pairs{.diagonal_share = 0.5};         // half of the rows have s = t: the published loss has both terms on each sample
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("solver", solver, "solver of the teacher's ODE between t and m", one_of({"euler", "heun"}));
     v("solver_steps", solver_steps, "solver steps from t to m, equally many on each row", range(1, 10000));
-    v("diagonal_weight", diagonal_weight, "weight of rows with s = t, times t^2 + (1-t)^2", at_least(0));
+    v("diagonal_weight", diagonal_weight, "factor of t^2 + (1-t)^2 in the weight of rows with s = t", at_least(0));
     v("target_decay", target_decay, "decay of the averaged, frozen weights that make targets and jumps to data; 0: a frozen copy of the last step's weights",
       range(0, 0.999999));
     v("pairs", pairs, "times s <= t of each row");

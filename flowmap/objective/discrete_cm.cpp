@@ -24,7 +24,8 @@ Spacing spacing(const DiscreteCmConfig& c, std::int64_t points) {
   return {low, (high - low) / static_cast<double>(points - 1), c.rho};
 }
 
-// Maps a uniform number to a grid index 1 ... points - 1. The index is uniform, or that of the interval with a log-normal sigma, truncated to the grid.
+// Maps a uniform number to a grid index 1 ... points - 1. The index is uniform, or it is that of the grid interval which contains a log-normal sigma. This
+// sigma is truncated to the grid.
 std::int64_t index_of(const DiscreteCmConfig& c, const Spacing& grid, std::int64_t points, double uniform) {
   const auto intervals = static_cast<double>(points - 1);
   double x = uniform * intervals;
@@ -77,8 +78,8 @@ std::vector<double> DiscreteCmConfig::grid(std::int64_t points) const {
 Needs DiscreteCmConfig::needs() const { return {.target_decay = target_decay > 0 ? target_decay : -1, .jumps = Jumps::to_data, .passes = 1}; }
 
 Claims DiscreteCmConfig::claims() const {
-  return {false, false, fmt::format("straight steps along w between {} points: an error of second order in the step where w is the velocity, a bias of "
-                                    "first order where w = eps - z0", last_points)};
+  return {false, false, fmt::format("straight steps along w between neighbors of {} grid points: an error of second order in the step if w is the velocity, "
+                                    "a bias of first order if w = eps - z0", last_points)};
 }
 
 // r is one grid step below t, even if t is not on the grid. Computed in f64, because neighbors may be close.
@@ -107,9 +108,9 @@ std::string DiscreteCmConfig::not_recorded(const std::string&) const { return ""
 
 void DiscreteCmConfig::check(const std::string& keys, std::int64_t) const {
   if (sigma_min >= sigma_max)
-    throw ConfigError(fmt::format("{0}.sigma_min = {1} is not below {0}.sigma_max = {2}: the grid rises from the first to the second", keys, sigma_min, sigma_max));
+    throw ConfigError(fmt::format("{0}.sigma_min = {1} is not below {0}.sigma_max = {2}: lower the first or raise the second", keys, sigma_min, sigma_max));
   if (first_points > last_points)
-    throw ConfigError(fmt::format("{0}.first_points = {1} is above {0}.last_points = {2}: the grid grows from the first to the second", keys, first_points,
+    throw ConfigError(fmt::format("{0}.first_points = {1} is above {0}.last_points = {2}: lower the first or raise the second", keys, first_points,
                                   last_points));
 }
 
@@ -139,7 +140,7 @@ Needs CdConfig::needs() const {
 }
 
 Claims CdConfig::claims() const {
-  return {false, false, fmt::format("the error of one solver step ({}) between {} points", solver, last_points)};
+  return {false, false, fmt::format("the error of one solver step ({}) between neighbors of {} grid points", solver, last_points)};
 }
 
 ObjectiveLoss CdConfig::loss(const Nets& nets, const Drawn& drawn) const {

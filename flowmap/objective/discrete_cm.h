@@ -15,7 +15,7 @@
 
 namespace fm {
 
-inline Tensor sigma_of(const Tensor& t) { return t / (1.0 - t); }                // of the noise, for data of weight 1
+inline Tensor sigma_of(const Tensor& t) { return t / (1.0 - t); }                // deviation of the noise if the data have weight 1
 inline Tensor time_of(const Tensor& sigma) { return sigma / (1.0 + sigma); }
 // Computed in f64, with times kept away from 0 and 1, where sigma or its gap is 0 or infinite.
 inline Tensor finite_sigma_of(const Tensor& t) { return sigma_of(clamp(t.to(DType::f64), 1e-9, 1 - 1e-9)); }
@@ -35,11 +35,11 @@ struct DiscreteCmConfig {
     v("sigma_min", sigma_min, "first point of the grid, as sigma = t / (1 - t), noise over data", above(0));
     v("sigma_max", sigma_max, "last point of the grid, as sigma = t / (1 - t), noise over data", above(0));
     v("rho", rho, "exponent rho of the grid, whose points are evenly spaced in sigma^(1/rho)", range(1, 100));
-    v("growth", growth, "growth of the number of points N: N^2 grows evenly (root), or N - 1 doubles at equal intervals (doubling)",
+    v("growth", growth, "growth of the number of points N: N^2 grows linearly with the step (root), or N - 1 doubles at equal intervals (doubling)",
       one_of({"root", "doubling"}));
-    v("first_points", first_points, "points of the grid at the beginning", range(2, 1e6));
-    v("last_points", last_points, "points of the grid at the end; as many as at the beginning: no growth", range(2, 1e6));
-    v("index", index, "distribution of the drawn grid points: uniform, or normal in log sigma", one_of({"uniform", "log_normal"}));
+    v("first_points", first_points, "number of grid points at the beginning", range(2, 1e6));
+    v("last_points", last_points, "number of grid points at the end; no growth if it equals first_points", range(2, 1e6));
+    v("index", index, "distribution of the drawn grid points: equally likely (uniform), or normal in log sigma (log_normal)", one_of({"uniform", "log_normal"}));
     v("mean", mean, "mean of log sigma, for index log_normal");
     v("deviation", deviation, "standard deviation of log sigma, for index log_normal", above(0));
     v("weight", weight, "weight of a row: 1 (uniform), or 1 / (difference of the two sigmas) (gap)", one_of({"uniform", "gap"}));

@@ -16,9 +16,9 @@ constexpr double last_stage = 30;
 Needs EctConfig::needs() const { return {.jumps = Jumps::to_data, .passes = 1}; }
 
 Claims EctConfig::claims() const {
-  const double last = std::floor(stage.at({999'999, 1'000'000}));       // at the last step: a schedule up to it does not reach its last stage
-  return {false, false, fmt::format("straight steps along w, at the end over {} of sigma or more: an error of second order in the step where w is the "
-                                    "velocity, a bias of first order where w = eps - z0", std::pow(q, -(last + 1)))};
+  const double last = std::floor(stage.at({999'999, 1'000'000}));       // the last step, where a schedule that ends with the training is below its end
+  return {false, false, fmt::format("straight steps along w, at the end at least {} sigma long: an error of second order in the step if w is the velocity, "
+                                    "a bias of first order if w = eps - z0", std::pow(q, -(last + 1)))};
 }
 
 Drawn EctConfig::complete(PathBatch p, const TrainingStep& now) const {

@@ -5,7 +5,7 @@
 // With w = eps - z0, z_r is the point of the same data and noise, and the minimum has an error of O(t-r). The network itself makes the targets. Where
 // sigma_r = 0 the target is z0, because f_{0->0} is the identity, so these rows need no special case.
 //
-// The published settings, log sigma ~ N(-1.1, 2) and slope 1, are for data of deviation 1/2; the defaults are the same for deviation 1. The published
+// The published settings, log sigma ~ N(-1.1, 2) and slope 1, are for data of deviation 1/2; the defaults are the same converted to deviation 1. The published
 // distance is sqrt(S) (metric: power, p = .5). The published one-hour runs have q = 256 and a constant stage 0. As for discrete_cm.h, a sampler of several
 // calls must add noise between them.
 #pragma once
@@ -38,7 +38,7 @@ struct EctConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  void check(const std::string& keys, std::int64_t steps) const;         // ConfigError if a stage is not in [0, 30], or the schedule does not fit
+  void check(const std::string& keys, std::int64_t steps) const;         // ConfigError if a stage is not in [0, 30] or the schedule does not fit `steps`
 };
 
 }  // namespace fm

@@ -23,14 +23,14 @@ Claims claims_under(const MetricConfig& metric, double normalise) {
 Claims claims_under(const MetricConfig& metric, const TangentPolicy& tangent) {
   const Claims claims = claims_under(metric, tangent.normalise);
   if (claims.unbiased && tangent.clamp_residual > 0)
-    return {.unbiased = false, .why = fmt::format("elements of the correction are cut to {}", tangent.clamp_residual)};
+    return {.unbiased = false, .why = fmt::format("elements of the correction are cut to an absolute value of {}", tangent.clamp_residual)};
   return claims;
 }
 
 Claims claims_of_derivative(const DerivativeConfig& derivative, const TangentPolicy& tangent, const Claims& otherwise) {
   if (tangent.warmup != 1) return {false, false, fmt::format("the derivative is multiplied by {}", tangent.warmup)};
-  if (tangent.clamp > 0) return {false, false, fmt::format("elements of the derivative are cut to {}", tangent.clamp)};
-  if (derivative.kind != "jvp") return {false, false, fmt::format("a difference of {} in place of the derivative", derivative.delta)};
+  if (tangent.clamp > 0) return {false, false, fmt::format("elements of the derivative are cut to an absolute value of {}", tangent.clamp)};
+  if (derivative.kind != "jvp") return {false, false, fmt::format("a finite difference with step {} in place of the derivative", derivative.delta)};
   return otherwise;
 }
 

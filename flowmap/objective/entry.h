@@ -5,8 +5,8 @@
 //   loss(nets, drawn)       on the device: reads nothing back, so that a step can be recorded
 //
 // claims() states the properties of the loss's minimum, which flowmap/certify.h checks in closed form. If draw() adds numbers to the points on the path,
-// complete(p, now) adds them to given points. An entry whose settings can contradict each other, or the number of steps, also has check(keys, steps),
-// which throws ConfigError before the first step. An entry whose averaged weights have a changing decay has target_decay_at(now).
+// complete(p, now) adds them to given points. If settings can contradict each other or the number of steps, an entry also has check(keys, steps), which
+// throws ConfigError before the first step. If the decay of its averaged weights changes during a training, an entry has target_decay_at(now).
 //
 // flowmap/objective/list.h lists them; docs/extending.md shows how to add one.
 #pragma once
@@ -33,16 +33,17 @@ struct Needs {
   double target_decay = -1;              // decay of the averaged weights that make targets; below 0: the network itself makes them
   bool labels = false;                   // class numbers, for guidance inside the target
   bool row_weight = false;               // a learned log variance of (s, t), beside the network
-  std::int64_t group = 1;                // rows in a group; each part of a batch must be a multiple of it
+  std::int64_t group = 1;                // rows in a group; the number of rows of each part of a batch must be a multiple of it
   Jumps jumps = Jumps::any;              // the trained jumps; make_objective() takes them from an entry's setting `pairs`, if it has one
   double taped_tangent = 0;              // share of rows with twice the tape memory: gradients pass through a derivative or a frozen network
 
   // The cost of one sample of the batch, from the settings alone (an expectation where rows are random):
-  std::int64_t rows = 1;                 // rows for the trained network; each is a forward pass, and a backward pass that counts as two
+  std::int64_t rows = 1;                 // rows for the trained network; each costs a forward pass and a backward pass, which counts as two
   double passes = 0;                     // further passes of the network over those rows: derivatives and targets
   double teacher_calls = 0;              // the objective's own teacher calls, each over one row and without guidance
 
-  // Passes over one row for one sample; a backward pass counts 2. "Equal work" is measured in them. Calls of the velocity source are not included.
+  // Passes over one row that a sample costs; a backward pass counts as 2. `ablate --equal evaluations` gives each objective the same total. Calls of the
+  // velocity source are not included.
   double evaluations() const { return static_cast<double>(rows) * (3 + passes) + teacher_calls; }
 };
 
@@ -110,7 +111,7 @@ concept ObjectiveEntry = requires(const O& o, const Batch& batch, const Nets& ne
   { o.claims() } -> std::same_as<Claims>;
   { o.draw(batch, nets, now) } -> std::same_as<Drawn>;
   { o.loss(nets, drawn) } -> std::same_as<ObjectiveLoss>;
-  { o.not_recorded(std::string()) } -> std::same_as<std::string>;        // why steps differ in their work ("" if they do not); names keys below the given path
+  { o.not_recorded(std::string()) } -> std::same_as<std::string>;        // why a step cannot be recorded ("" if it can), with the config's path before its keys
 };
 
 // Any entry with its settings, behind one type.
@@ -124,7 +125,7 @@ struct Objective {
   std::string not_recorded;              // why a step cannot be recorded; empty: it can
   std::function<double(const TrainingStep&)> target_decay = {};              // needs.target_decay at a step; empty if it is constant
   std::string remark = {};               // settings that the preset filled in: "published: metric.kind adaptive"
-  std::string exact_share = {};          // key of the setting pairs.exact_share if it is on, else empty
+  std::string exact_share = {};          // path of the setting pairs.exact_share in the config if the setting is on, else empty
   std::function<void(std::int64_t steps)> check = [](std::int64_t) {};       // ConfigError if the settings do not fit a training of this many steps
 };
 

@@ -49,7 +49,7 @@ Needs EsdConfig::needs() const {
 
 Claims EsdConfig::claims() const {
   if (velocity == "own") return claims_under(metric);
-  return {.unbiased = false, .why = "the gradient through the derivative along a noisy w minimizes the variance of the residual, too"};
+  return {.unbiased = false, .why = "the gradient through the derivative along a noisy w also minimizes the variance of the residual"};
 }
 
 Drawn EsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }

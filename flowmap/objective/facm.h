@@ -9,7 +9,7 @@
 // raw_mse is their sum.
 //
 // The defaults are plain: no cosine, no cut, l2. Published settings are cosine = 1, tangent.clamp_residual = 1 (g is cut before it is multiplied by alpha)
-// and, for the consistency term, metric = adaptive, mean, c = 1e-3, p = 0.5. All of them move the minimum if w is noisy. Published times are
+// and, for the consistency term, metric = adaptive, mean, c = 1e-3, p = 0.5. Each of these settings moves the minimum if w is noisy. Published times are
 // 2/pi atan(sigma), sigma log-normal (-0.8, 1.6). Here they are logit-normal with the same numbers, which is an option of the published code. That code
 // turns the teacher's guidance off in an interval; here this is a property of the stage's teacher.
 #pragma once
@@ -30,10 +30,10 @@ struct FacmConfig {
   template <class V> void visit(V&& v) {
     v("power", power, "exponent p of alpha = 1 - (1-t)^p, the step towards the target of the consistency term", above(0));
     v("sine_weight", sine_weight, "row weights sin(pi t / 2) in the consistency term; false: equal weights");
-    v("cosine", cosine, "weight of 1 - cos(v, w) in the anchor", at_least(0));
+    v("cosine", cosine, "weight of 1 - cos(v, w) in the anchor, the flow-matching term |v - w|^2 of the network's velocity v", at_least(0));
     v("time", time, "distribution of t");
     v("labels", labels, "label dropout");
-    v("derivative", derivative, "du/dt of the consistency term");
+    v("derivative", derivative, "method for du/dt in the consistency term");
     v("metric", metric, "metric from residual to loss in the consistency term");
     v("tangent", tangent, "guards of the derivative and of the correction g");
   }

@@ -6,7 +6,7 @@
 namespace fm {
 namespace {
 
-// Two independent times a row: no row has s = t, so all count as off-diagonal.
+// Draws two independent times per row. No row has s = t, so all rows count as off-diagonal.
 Pairs two_times(const TimeConfig& time, const Draws& draws, std::int64_t dim) {
   Pairs pairs;
   for (std::size_t i = 0; i < draws.rows(); ++i) {

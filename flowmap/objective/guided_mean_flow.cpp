@@ -26,7 +26,8 @@ ObjectiveLoss GuidedMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) c
 }
 
 void GuidedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
-  if (low > high) throw ConfigError(fmt::format("{}.low = {} is above {}.high = {}: no time would be guided", keys, low, keys, high));
+  if (low > high)
+    throw ConfigError(fmt::format("{}.low = {} is above {}.high = {}: no time would be guided. Lower the first or raise the second", keys, low, keys, high));
 }
 
 GuidedMeanFlowConfig GuidedMeanFlowConfig::published() {

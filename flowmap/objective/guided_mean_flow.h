@@ -22,7 +22,7 @@ struct GuidedMeanFlowConfig : MeanFlowConfig {
     v("high", high, "largest time at which targets are guided", range(0, 1));
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("derivative", derivative, "du/dt of the target");
+    v("derivative", derivative, "method for du/dt in the target");
     v("metric", metric, "metric from residual to loss");
     v("tangent", tangent, "guards of the derivative");
   }

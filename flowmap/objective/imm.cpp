@@ -40,7 +40,7 @@ Var kernel(const Var& a, const Var& b, const Tensor& width) {
 ObjectiveLoss loss_of(const FlowMapNet& net, const Drawn& drawn, const ImmConfig& config) {
   const PathBatch& p = drawn.p;
   const std::int64_t rows = p.rows(), group = config.group, groups = rows / group;
-  if (rows % group != 0) throw ShapeError(fmt::format("imm: {} rows are not whole groups of {}", rows, group));
+  if (rows % group != 0) throw ShapeError(fmt::format("imm: {} rows do not form whole groups: the number of rows must be a multiple of {}", rows, group));
   const Tensor &r = drawn["middle"], width = of_groups(drawn["width"], group);
   const Shape grouped{groups, group, p.z.numel() / rows};
   const Var y = reshape(jump(net, p.z, p.s, p.t, p.y), grouped);
@@ -77,11 +77,12 @@ ObjectiveLoss imm(const FlowMapNet& net, const PathBatch& p, const ImmConfig& co
 
 Needs ImmConfig::needs() const { return {.velocity = false, .group = group, .jumps = Jumps::off_diagonal, .passes = 1}; }
 Claims ImmConfig::claims() const {
-  return {false, false, fmt::format("the minimum is any map with the right samples, but for a bias of order 1/{} from groups of {}", group, group), false};
+  return {false, false, fmt::format("the minimum is any map with the right samples, up to a bias of order 1/{}, because groups have {} rows", group, group),
+          false};
 }
 
 void ImmConfig::check(const std::string& keys, std::int64_t) const {
-  if (low >= high) throw ConfigError(fmt::format("{}.low = {} is not below {}.high = {}: lower it", keys, low, keys, high));
+  if (low >= high) throw ConfigError(fmt::format("{}.low = {} is not below {}.high = {}: lower the first or raise the second", keys, low, keys, high));
 }
 
 Drawn ImmConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const {

@@ -30,13 +30,13 @@ struct ImmConfig {
   template <class V> void visit(V&& v) {
     v("group", group, "number of rows in a group; they share their times and are matched together; batch and micro_batch must be multiples of it",
       range(1, 4096));
-    v("halvings", halvings, "halvings of the distance between the two times: 160 / 2^halvings in t / (1-t), noise over data", range(0, 60));
+    v("halvings", halvings, "halvings of the distance between the two times, which is 160 / 2^halvings in sigma = t / (1-t)", range(0, 60));
     v("low", low, "smallest time", range(1e-6, 0.9999));
     v("high", high, "largest time", range(1e-6, 0.9999));
-    v("power", power, "exponent of 1-t in the weight", range(1, 100));
+    v("power", power, "exponent a of the factor (1-t)^a in the weight of a row", range(1, 100));
     v("bias", bias, "bias b of the weight's sigmoid(b - 2 log((1-t) / t))");
-    v("scale", scale, "width of the kernel: t (time), or with EDM's parameters deviation t / sqrt((1-t)^2 + t^2) (edm)", one_of({"time", "edm"}));
-    v("deviation", deviation, "standard deviation of the data, for scale edm", above(0));
+    v("scale", scale, "factor of the kernel's width: t (time), or deviation t / sqrt((1-t)^2 + t^2), as with EDM's parameters (edm)", one_of({"time", "edm"}));
+    v("deviation", deviation, "standard deviation of the data, which scale edm uses", above(0));
     v("labels", labels, "label dropout");
   }
 

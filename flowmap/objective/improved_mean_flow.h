@@ -7,7 +7,7 @@
 // and stays 0 if the gradient also passes through du/dt (through_derivative). With a derivative along w it is not 0 (tests/flowmap/improved_mean_flow.cpp).
 //
 // With guidance (omega > 1) w becomes  w + (1 - 1/omega) (v(z_t, t, y) - v(z_t, t, null))  for t in [low, high], on rows with a label. v is the network's
-// own, and its fixed point has guidance of scale omega. The paper draws omega and the interval for each row and passes them to the network. Here they
+// own velocity, and its fixed point has guidance of scale omega. The paper draws omega and the interval for each row and passes them to the network. Here they
 // are settings, so a network has one scale. The paper's second head, for v, is left out too: v is the diagonal of u.
 #pragma once
 
@@ -24,13 +24,13 @@ struct ImprovedMeanFlowConfig {
   DerivativeConfig derivative;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("through_derivative", through_derivative, "gradients through du/dt; false: du/dt is a constant");
+    v("through_derivative", through_derivative, "gradients also pass through du/dt; false: the loss treats du/dt as a constant");
     v("omega", omega, "scale of guidance inside the target; 1: no guidance", range(1, 1000));
     v("low", low, "smallest time at which targets are guided", range(0, 1));
     v("high", high, "largest time at which targets are guided", range(0, 1));
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("derivative", derivative, "du/dt along the network's own velocity");
+    v("derivative", derivative, "method for du/dt along the network's own velocity");
     v("metric", metric, "metric from residual to loss");
   }
 

@@ -46,7 +46,7 @@ Objective ObjectiveConfig::chosen(const std::string& keys) const {
     if (entry.name == name) out = make_objective(with_values(entry, values), fmt::format("{}.{}", keys, entry.name));
   };
   std::apply([&](const auto&... entry) { (take(entry), ...); }, entries);
-  if (!out) throw ConfigError(fmt::format("objective '{}': known are {}", name, fmt::join(objective_names(), ", ")));
+  if (!out) throw ConfigError(fmt::format("there is no objective '{}': known are {}", name, fmt::join(objective_names(), ", ")));
   if (preset == "published" && values.empty()) out->remark = "published: as plain";
   for (const auto& [path, value] : values) out->remark += fmt::format("{}{} {}", out->remark.empty() ? preset + ": " : ", ", path, value);
   return *out;

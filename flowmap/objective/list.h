@@ -48,7 +48,7 @@ class ObjectiveConfig {
   template <class V> void visit(V&& v) {
     v("name", name, "objective that the flow map is trained with", ChoiceRule{objective_names()}, flag("objective"), basic());
     v("preset", preset,
-      "values of the objective's settings that are left at their defaults: its equation with mean squares (plain), or those of its paper or code (published)",
+      "source of the settings that are left at their defaults: the plain equation with mean squares (plain), or the objective's paper or code (published)",
       one_of({"plain", "published"}), flag("objective-preset"));
     std::apply([&](auto&... entry) { (v(entry.name, entry, entry.says), ...); }, entries);
   }
@@ -56,11 +56,11 @@ class ObjectiveConfig {
   // The chosen entry with its preset. ConfigError for a name that is not in the list. `keys`: this section's path in the config, "map.objective".
   Objective chosen(const std::string& keys) const;
 
-  // The settings that the preset fills in, with their values: the settings of the chosen entry that have their default, and another value in published().
+  // Returns the settings that the preset fills in, with their values. These settings have their default value, and published() has another value.
   // Empty for "plain", and for entries without published(). The config itself keeps its given values, so that another preset can be chosen later.
   std::vector<std::pair<std::string, std::string>> preset_values() const;
 
-  void set_null_label(std::int64_t label);                       // sets the null label of every entry: the number of classes
+  void set_null_label(std::int64_t label);                       // sets the null label (the number of classes) of every entry
 };
 
 }  // namespace fm

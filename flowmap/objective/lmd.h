@@ -1,4 +1,4 @@
-// Lagrangian map distillation (LMD; Boffi et al. 2024; in this form AYF's, Sabour et al. 2025): LSD's semi-gradient form with the teacher's velocity v where
+// Lagrangian map distillation (LMD; Boffi et al. 2024; this form is AYF's, Sabour et al. 2025): LSD's semi-gradient form with the teacher's velocity v where
 // a jump ends (lsd.h).
 //   | u - sg( v(f, s) + (t-s) du/ds ) |^2,   f = z_t - (t-s) u(z_t, s, t)      on rows with s < t,
 //   flow matching towards the velocity source                                 on rows with s = t

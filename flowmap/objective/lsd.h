@@ -19,8 +19,8 @@ struct LsdConfig {
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("through_derivative", through_derivative, "gradients through du/ds; false: du/ds is a constant");
-    v("end_velocity", end_velocity, "velocity where a jump ends: the network's own, or the teacher's", one_of({"own", "teacher"}));
+    v("through_derivative", through_derivative, "gradients also pass through du/ds; false: the loss treats du/ds as a constant");
+    v("end_velocity", end_velocity, "velocity at the end of a jump: the network's own (own), or the teacher's (teacher)", one_of({"own", "teacher"}));
     v("row_weight", row_weight, "row weights from a learned log variance of (s, t); false: equal weights");
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");

@@ -49,7 +49,7 @@ ObjectiveLoss MeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const {
 
 std::string MeanFlowConfig::not_recorded(const std::string& keys) const {
   const std::string why = pairs.varies(keys + ".pairs");
-  return !why.empty() || compat.fd_share_label_drop ? why : "labels are drawn inside the loss because compat.fd_share_label_drop is false";
+  return !why.empty() || compat.fd_share_label_drop ? why : "labels are dropped inside the loss because compat.fd_share_label_drop is false";
 }
 Claims MeanFlowConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(fm::metric(*this), tangent)); }
 

@@ -21,7 +21,7 @@ struct MeanFlowConfig {
   template <class V> void visit(V&& v) {
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("derivative", derivative, "du/dt of the target");
+    v("derivative", derivative, "method for du/dt in the target");
     v("metric", metric, "metric from residual to loss");
     v("tangent", tangent, "guards of the derivative");
     v("compat", compat, "switches for the places where MF-RAE's released code departs from its paper");

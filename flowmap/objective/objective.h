@@ -13,7 +13,7 @@
 namespace fm {
 
 // The rows over which a metric is a mean. Rows with s < t come first, the others have s = t. When the parts of a batch are combined, each
-// part's mean has its number of these rows as weight.
+// part's mean is weighed by the part's number of these rows.
 enum class Over { all, diagonal, off_diagonal };
 
 struct ObjectiveMetric : Late {
@@ -29,7 +29,7 @@ struct ObjectiveLoss {
   Tensor s, t;                                    // (B): times of the rows
   Tensor derivative_ratio;                        // (k): |du/dt| / |u| of the first rows; undefined without a derivative
   double off_diagonal_share = 0;                  // the share of rows with s < t
-  std::map<std::string, ObjectiveMetric> metrics; // loss, raw_mse, and by objective: raw_mse_diagonal, derivative_ratio, masked_share ...
+  std::map<std::string, ObjectiveMetric> metrics; // loss, raw_mse, and some that depend on the objective: raw_mse_diagonal, derivative_ratio, masked_share ...
 
   double share(Over rows) const {                 // the share of `rows` in the batch
     return rows == Over::all ? 1 : rows == Over::diagonal ? 1 - off_diagonal_share : off_diagonal_share;

@@ -39,7 +39,7 @@ ObjectiveLoss scaled_cm(const FlowMapNet& net, const Drawn& drawn, const Velocit
 
   const std::int64_t elements = p.z.numel() / p.rows();
   const Tensor scale = deviation_at(p.t, config.data_deviation) / config.data_deviation;
-  const Var residual = column(scale, p.z.rank()) * (u.value() - u) + limited;              // value g^, gradient that of -(m/c) u
+  const Var residual = column(scale, p.z.rank()) * (u.value() - u) + limited;              // its value is g^, its gradient that of -(m/c) u
   Measured m = measure(residual, {}, weights(p.t, elements, config));
   m.raw = row_sums(square(g)) / static_cast<double>(elements);
   ObjectiveLoss out = report_weighed(m, p, config.row_weight, log_variance);

@@ -38,16 +38,16 @@ struct ScaledCmConfig {
     v("rcm_warmup", rcm_warmup,
       "rCM's form of the tangent's first coefficient while r (warmup) rises: c (1-t) sqrt(1 - (r t / m)^2), with m^2 = (c (1-t))^2 + t^2; false: sCM's, "
       "(c (1-t))^2 / m");
-    v("normalise", normalise, "constant a of g / (|g| + a), which replaces the tangent g; 0: off", at_least(0));
-    v("norm", norm, "norm |g| in g / (|g| + a): the norm of a row (row), or that divided by the root of its number of elements (rms)", one_of({"row", "rms"}));
+    v("normalise", normalise, "constant a: the tangent g is replaced by g / (|g| + a); 0: g is not replaced", at_least(0));
+    v("norm", norm, "norm |g| in g / (|g| + a): the root of the sum (row) or of the mean (rms) of a row's squares", one_of({"row", "rms"}));
     v("sigma_weight", sigma_weight, "row weights 1 / sigma = (1-t) / t; false: equal weights");
     v("row_weight", row_weight, "row weights from a learned log variance of t; false: these weights are 1");
     v("time", time, "distribution of t");
     v("labels", labels, "label dropout");
-    v("derivative", derivative, "du/dt");
+    v("derivative", derivative, "method for du/dt");
   }
 
-  // r rises linearly from 0 to 1 until `end`, a share of the training or, above 1, steps. Published: 10,000 steps.
+  // r rises linearly from 0 to 1 until `end`, which is a share of the training or, above 1, a number of steps. Published: 10,000 steps.
   static Ramp until(double end);
 
   Claims claims() const;

@@ -34,8 +34,8 @@ Needs SoFlowConfig::needs() const { return {.passes = 1 - pairs.diagonal_share};
 
 Claims SoFlowConfig::claims() const {
   const double last = alpha.last();
-  return {false, false, fmt::format("straight steps along w of alpha = {} times t - s: an error of second order where w is the velocity, a bias of first "
-                                    "order where w = eps - z0", last)};
+  return {false, false, fmt::format("straight steps along w, alpha = {} times t - s long: an error of second order if w is the velocity, a bias of first "
+                                    "order if w = eps - z0", last)};
 }
 
 // Steps are at least smallest_step long. In shorter steps the rounding of f32 networks dominates the difference of the two ends.

@@ -1,11 +1,11 @@
 // SoFlow (Luo et al. 2025): a jump from z_t and a jump from z', a small step a (t-s) down the path, must have the same end at s.
 //   t' = t - a (t-s),   z' = z_t - a (t-s) w,   | f_{t->s}(z_t) - sg f_{t'->s}(z') |^2 / (a (t-s)^2)  =  | u - sg y |^2 / a
-// with alpha-Flow's y = a w + (1-a) u(z', s, t'), because (t-s)(y - u) is the difference of the two ends. It differs from alpha-Flow in three settings: a
+// with alpha-Flow's y = a w + (1-a) u(z', s, t'), because (t-s)(y - u) is the difference of the two ends. SoFlow differs from alpha-Flow in three settings: a
 // falls exponentially and stays above 0, t and s have distributions of their own, and no element of y is cut. Rows with s = t are flow matching
 // towards w. With w = eps - z0 the minimum has an error of first order in a.
 //
-// The metric is that of the residual / a, and its value is multiplied by a: S/a for l2, and S/a (S/a^2 + c)^-p for the adaptive kind. The paper's metric is
-// adaptive (mean, c = .01, p = 1; .5 in other code). The released code gives rows with s < t half the weight.
+// The metric is applied to the residual / a, and its value is multiplied by a: S/a for l2, and S/a (S/a^2 + c)^-p for the adaptive kind. The paper's metric is
+// adaptive (mean, c = .01, p = 1; other code has p = .5). The released code gives rows with s < t half the weight.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -22,7 +22,7 @@ struct SoFlowConfig {
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("alpha", alpha, "step of the target as a share of t - s");
-    v("smallest_step", smallest_step, "smallest t - s, and smallest step of the target", range(1e-6, 0.1));
+    v("smallest_step", smallest_step, "smallest t - s on rows with s < t, and smallest step of the target in t", range(1e-6, 0.1));
     v("pairs", pairs, "shares of rows with s = t and of rows with s = 0; pairs.time is the distribution of t on rows with s < t");
     v("end_time", end_time, "distribution of s, which is then limited to t - smallest_step");
     v("diagonal_time", diagonal_time, "distribution of t on rows with s = t");
@@ -30,7 +30,7 @@ struct SoFlowConfig {
     v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "so_flow", says = "jumps from two near points of the path end at the same place (SoFlow)";
+  static constexpr std::string_view name = "so_flow", says = "jumps from two nearby points of the path end at the same place (SoFlow)";
   Needs needs() const;
   Claims claims() const;
   static SoFlowConfig published();

@@ -20,7 +20,7 @@ struct SplitMeanFlowConfig {
     v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "split_mean_flow", says = "the average over [s, t] equals the average of its two parts";
+  static constexpr std::string_view name = "split_mean_flow", says = "the average velocity over [s, t] equals the weighted average over two parts of [s, t]";
   Needs needs() const;
   Claims claims() const;
   static SplitMeanFlowConfig published();

@@ -27,7 +27,7 @@ struct TransitionModelConfig {
     v("tangent_weight", tangent_weight, "row weights 1 / sqrt(tan t - tan s + 1); false: equal weights");
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("derivative", derivative, "du/dt along the path between a sample and its noise");
+    v("derivative", derivative, "method for du/dt along the path between a sample and its noise");
     v("metric", metric, "metric from residual to loss");
   }
 

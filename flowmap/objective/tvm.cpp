@@ -17,7 +17,7 @@ Pairs gap_first_pairs(const TvmConfig& config, const Draws& draws, std::int64_t 
   for (std::size_t i = 0; i < draws.rows(); ++i) {
     const double gap = of_gap(draws.uniform(Purpose::time, i, 0), dim);
     of_end.upper = upper - gap;
-    const double s = std::min(of_end(draws.uniform(Purpose::time, i, 1), dim), of_end.upper);      // in the far tail the quantile has an error
+    const double s = std::min(of_end(draws.uniform(Purpose::time, i, 1), dim), of_end.upper);      // far in the tail, rounding can put the quantile above upper
     pairs.s.push_back(shift_time(s, alpha));
     pairs.t.push_back(shift_time(s + gap, alpha));
     pairs.order.push_back(static_cast<std::int64_t>(i));

@@ -3,9 +3,9 @@
 //   | d_s f - sg v-(sg f, s) |^2  +  | v(z_s', s') - w |^2,      f = z_t - (t-s) u(z_t, s, t),   d_s f = u - (t-s) du/ds,   v(z, t) = u(z, t, t)
 // v- has averaged weights (decay 0.99), and du/ds is taped. z_s' = (1-s') z0 + s' eps has the noise of z_t, and w is the velocity source at z_s'. The gap is
 // drawn first, t - s ~ LN(-0.8, 1), then s ~ LN(-0.4, 1) truncated to s < 1 - gap, and s' ~ LN(-0.4, 1), where LN(a, b) is the logistic of N(a, b^2). All
-// times are then shifted (time.h). draw() makes no rows with s = t; in given points their first term is 0.
+// times are then shifted (time.h). draw() makes no rows with s = t; at given points with s = t the first term is 0.
 //
-// Not implemented: guidance inside the target, for which the paper's network takes the guidance weight as a condition (this objective is its case of
+// Not implemented: guidance inside the target, for which the paper's network takes the guidance weight as a condition (this objective has the
 // weight 1), and the published code's replacement of NaN by 0.
 #pragma once
 
@@ -23,9 +23,9 @@ struct TvmConfig {
   template <class V> void visit(V&& v) {
     v("gap_mean", gap_mean, "mean of the logit of t - s, before the shift");
     v("gap_deviation", gap_deviation, "standard deviation of the logit of t - s", above(0));
-    v("time", time, "distribution of s for a given t - s; upper is the largest t");
+    v("time", time, "distribution of s for a given t - s; its setting upper is the largest t before the shift");
     v("second_time", second_time, "distribution of the time of the flow-matching term");
-    v("target_decay", target_decay, "decay of the averaged weights that give the velocity where a jump ends; 0: the network's own weights",
+    v("target_decay", target_decay, "decay of the averaged weights whose velocity moves the end of a jump; 0: the network's own weights",
       range(0, 0.999999));
     v("labels", labels, "label dropout");
     v("metric", metric, "metric from residual to loss in each term");

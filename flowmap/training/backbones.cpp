@@ -24,7 +24,7 @@ template <class All, class F> auto with_name(const std::string& name, All& all, 
       if (s.entry.name == name) out.emplace(f(s));
     };
     std::apply([&](auto&... s) { (take(s), ...); }, all);
-    if (!out) throw ConfigError(fmt::format("network '{}': known are {}", name, fmt::join(backbone_names(), ", ")));
+    if (!out) throw ConfigError(fmt::format("there is no network '{}': known are {}", name, fmt::join(backbone_names(), ", ")));
     return *std::move(out);
   }
 }

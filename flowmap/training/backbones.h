@@ -1,18 +1,18 @@
 // The networks that a config can name. To add a network, write its model and its entry (see nn/backbones/), and append the entry to BackboneList.
 // docs/extending.md adds one as an example.
 //
-// An entry has everything that programs need of a backbone (network.h) besides calling it:
+// An entry has everything that programs need of a backbone (network.h), except the call of the network itself:
 //
 //   struct FlowMlpBackbone {
 //     using Model = FlowMlp;
 //     static constexpr std::string_view name = "mlp";            // the value of the key `network`
 //     static constexpr std::string_view section = "mlp";         // the config's section with the settings of Model
 //     static constexpr std::string_view says = "an MLP ...";     // help of that section
-//     static void fit(FlowMlpConfig&, const Modeled&);           // sets the sizes that follow from the samples. ConfigError with a remedy if it cannot model them
+//     static void fit(FlowMlpConfig&, const Modeled&);           // sets sizes that follow from the samples. ConfigError with a remedy if it cannot model the samples
 //     static void complete(const FlowMlp& map, Weights&);        // turns weights of a teacher (one time) into those of a map (two times) that begins as the teacher
 //     static Weights read(const std::string& where, const Warn&);                              // optional: reads published files for which load_weights does not suffice
-//     static void check(const Weights&, bool two_times, const std::string& role);              // optional: FileError for a flow map in place of a velocity, or the reverse
-//     static std::string block_name(const FlowMlpConfig&, std::int64_t number);                // optional: name of a kind of blocks, if there are several
+//     static void check(const Weights&, bool two_times, const std::string& role);              // optional: FileError if the weights are of a flow map but must be of a velocity, or the reverse
+//     static std::string block_name(const FlowMlpConfig&, std::int64_t number);                // optional: name of the kind of block NUMBER, if the model has several kinds
 //   };
 //
 // and, as functions on the config's type: size_text(config), cost_table(config) and activation_bytes(config, rows).
@@ -82,18 +82,18 @@ class NetworkConfig {
     std::apply([&](auto&... s) { (v(s.entry.section, s.config, s.entry.says), ...); }, settings_);
   }
 
-  // The settings of a model, chosen or not.
+  // Returns the settings of the model M, whether or not it is the chosen network.
   template <class M> decltype(M::config)& of() { return find<M>(*this); }
   template <class M> const decltype(M::config)& of() const { return find<M>(*this); }
 
-  void fit(const Modeled& samples);                                    // sets the sizes that follow from the samples; ConfigError if it cannot model them
-  std::string section() const;                                         // its section of the config: "dit"
-  bool decides(std::string_view key) const;                            // whether this key is in its section and changes results; false for "dit.recompute"
+  void fit(const Modeled& samples);                                    // sets sizes that follow from the samples. ConfigError if they cannot be modeled
+  std::string section() const;                                         // the network's section of the config: "dit"
+  bool decides(std::string_view key) const;                            // whether this key is in the network's section and changes results; false for "dit.recompute"
 
   Network make(bool two_times, std::uint64_t seed) const;              // makes a network with initial values from this seed
-  Network load(bool two_times, Weights weights) const;                 // makes a frozen network with these weights. FileError as from frozen_model
+  Network load(bool two_times, Weights weights) const;                 // makes a frozen network with these weights. Throws the FileError of frozen_model()
   Weights read(const std::string& where, const Warn& warn) const;      // reads weights from a file, run or checkpoint, also with published names
-  void check(const Weights& weights, bool two_times, const std::string& role) const;    // FileError for a flow map in place of a velocity, or the reverse
+  void check(const Weights& weights, bool two_times, const std::string& role) const;    // FileError if the weights are of a flow map but must be of a velocity, or the reverse
   // Copies weights into a network. Weights of a velocity (one time) may go into a flow map (two times), which then begins as that velocity, as far as its
   // kind of network allows. Any other difference of names or shapes is a FileError.
   void start(const Network& network, Weights weights) const;
@@ -102,7 +102,7 @@ class NetworkConfig {
   std::string block_name(std::int64_t number) const;                   // name of all blocks of the same kind as blocks.NUMBER: "head blocks"
   NetworkCost cost(bool two_times) const;
 
-  std::string precision() const;                                       // the number format of its blocks: "f32" or "bf16"
+  std::string precision() const;                                       // the number format of the network's blocks: "f32" or "bf16"
   void set_precision(const std::string& precision);                    // ConfigError if the network computes only in f32
 
  private:

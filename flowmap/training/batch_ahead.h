@@ -19,8 +19,8 @@ template <NamedBatch B> class BatchAhead {
 
   explicit BatchAhead(Make make, Device device = default_device()) : make_(std::move(make)), device_(device) {}
 
-  // Returns make(first, n, next) on the device, and prefetches the next request as ReadAhead does (data/read_ahead.h): n rows from `next` on, or if that is
-  // negative from first + n on.
+  // Returns make(first, n, next) on the device, and prefetches the next request as ReadAhead does (data/read_ahead.h): n rows from row `next` on,
+  // or from row first + n on if `next` is negative.
   B take(std::int64_t first, std::int64_t n, std::int64_t next) {
     if (!device_.is_cuda()) return make_(first, n, next);
     UnderWay now = first == first_ && n == n_ ? std::move(ahead_) : begin(first, n, next);

@@ -14,7 +14,7 @@ namespace fm {
 // The features of some samples.
 struct Seen {
   Tensor vectors;                        // (n, D) f32, on the CPU
-  std::vector<std::int64_t> classes;     // (n) the most likely class of each; empty: these features have no classes
+  std::vector<std::int64_t> classes;     // (n) the most likely class of each sample; empty: these features have no classes
 };
 
 struct Features {

@@ -1,4 +1,4 @@
-// From trained weights to samples.
+// Generates samples from trained weights.
 #pragma once
 
 #include <functional>
@@ -13,7 +13,7 @@
 
 namespace fm {
 
-// Noise of sample number i is a function of (seed, i): the same sample in any batch and with any number of steps.
+// The noise of sample number i is a function of (seed, i). It depends neither on the batch nor on the number of steps.
 Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t seed);
 
 struct SamplesNotFinite : Error { using Error::Error; };   // weights with NaN, or a training that diverged
@@ -31,7 +31,7 @@ void generate_batches(const LatentSpace& space, const LatentGenerator& generate,
 Tensor generate_images(const LatentSpace& space, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                        std::uint64_t seed, std::int64_t batch);
 
-// Returns the batch size whose passes use about half a gigabyte, from the bytes of one sample (nn/flops/activations.h); 1 to 256.
+// Returns the batch size whose passes use about half a gigabyte, from the bytes of one sample (nn/flops/activations.h). The result is from 1 to 256.
 std::int64_t batch_for(std::int64_t bytes_a_sample);
 
 // Returns the teacher with classifier-free guidance at times in the interval, or the teacher itself if scale is 1. `classes`: the null label.
@@ -43,8 +43,8 @@ LatentGenerator without_labels(LatentGenerator generate);
 // Returns (z, s, t) -> u(z, t, t). Jumps of this map are steps of Euler's method, for networks that were trained only at s = t.
 FlowMapNet euler_jumps(FlowMapNet u);
 
-// Samples in this number of calls with the sampler for the trained jumps: jumps, calls with noise added in between (sample_renoised), or steps of Euler's
-// method. ConfigError if takes_calls() refuses the number.
+// Returns a generator that calls u this number of times for a sample. The trained jumps decide its sampler: jumps, jumps with noise added between the calls
+// (sample_renoised), or steps of Euler's method. ConfigError if takes_calls() refuses the number.
 LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps = Jumps::any);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
 

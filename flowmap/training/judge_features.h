@@ -8,6 +8,6 @@
 
 namespace fm {
 
-Features judge_features(std::shared_ptr<const Judge> judge);     // the fingerprint is that of its present weights
+Features judge_features(std::shared_ptr<const Judge> judge);     // the fingerprint is the checksum of the judge's present weights
 
 }  // namespace fm

@@ -14,7 +14,7 @@ namespace {
 
 void check_rows(const Tensor& latents, const LatentCoder& coder) {
   if (latents.rank() == coder.shape.rank() + 1 && latents.shape().without(0) == coder.shape) return;
-  throw ShapeError(fmt::format("latent space {}: latents {}; their rows must be {}", coder.name, to_string(latents.shape()), to_string(coder.shape)));
+  throw ShapeError(fmt::format("latent space {}: latents have the shape {}; their rows must be {}", coder.name, to_string(latents.shape()), to_string(coder.shape)));
 }
 
 }  // namespace
@@ -23,7 +23,7 @@ LatentSpace::LatentSpace(LatentCoder coder, LatentStats statistics) : coder_(std
   statistics_.floor = coder_.variance_floor;
   for (const Tensor* t : {&statistics_.mean, &statistics_.variance})
     if (t->defined() && t->shape() != coder_.shape)
-      throw ShapeError(fmt::format("latent space {}: statistics of latents {}; its latents are {}", coder_.name, to_string(t->shape()), to_string(coder_.shape)));
+      throw ShapeError(fmt::format("latent space {}: the statistics have the shape {}, but its latents have the shape {}", coder_.name, to_string(t->shape()), to_string(coder_.shape)));
 }
 
 Tensor LatentSpace::normalised(const RawLatents& raw) const {
@@ -65,7 +65,7 @@ LatentStats statistics_of(const Tensor& samples) {
   const float* values = x.data<float>();
   const auto elements = static_cast<std::size_t>(size), rows = static_cast<std::size_t>(n);
   const auto from_first = [&](std::size_t i, std::size_t k) { return static_cast<double>(values[i * elements + k]) - static_cast<double>(values[k]); };
-  std::vector<double> mean(elements, 0), variance(elements, 0);    // mean: at first of differences from the first sample, so that equal samples have variance 0
+  std::vector<double> mean(elements, 0), variance(elements, 0);    // mean: at first of the differences from the first sample, so that equal samples have variance 0
   for (std::size_t i = 0; i < rows; ++i)
     for (std::size_t k = 0; k < elements; ++k) mean[k] += from_first(i, k) / static_cast<double>(n);
   for (std::size_t i = 0; i < rows; ++i)

@@ -1,7 +1,7 @@
 // The space in which generators work: samples are encoded to latents, networks model latents, and generated latents are decoded to samples.
 //
 //   LatentCoder    samples <-> raw latents: an autoencoder, or the identity. Caches hold raw latents, and statistics describe them.
-//   LatentSpace    samples <-> latents for networks: the coder with the statistics applied inside, both ways
+//   LatentSpace    samples <-> latents for networks: the coder, whose encode() and decode() also apply the statistics
 //
 // Normalization cannot be forgotten: encode() and decode() include it, and no network accepts the type of raw latents.
 #pragma once
@@ -23,12 +23,12 @@ struct LatentCoder {
   std::string name;                                        // "rae", "identity"
   Shape shape;                                             // shape of one latent
   std::function<Tensor(const Tensor& samples)> encode;     // (n, shape of a sample) -> (n, shape); empty: samples are latents
-  std::function<Tensor(const Tensor& raw)> decode;         // back; empty: latents are samples
+  std::function<Tensor(const Tensor& raw)> decode;         // raw latents -> samples; empty: latents are samples
   std::string preprocessing;                               // what is done to samples before the encoder, in words
   std::function<Checksums()> encoder;                      // checksums of the current weights that make latents; empty: there are no weights
   std::function<std::string()> decoder;                    // checksum of the current weights that make samples; empty: there are no weights
-  std::function<std::string()> weights;                    // checksum of both together
-  double variance_floor = 0;                               // the statistics get this LatentStats::floor
+  std::function<std::string()> weights;                    // checksum of encoder and decoder together
+  double variance_floor = 0;                               // LatentStats::floor of the statistics
 };
 
 // Latents before normalization.

@@ -22,7 +22,7 @@ concept Backbone = Module<M> && requires(const M& m, const Var& z, const Tensor&
   { m(z, z, z, labels) } -> std::same_as<Var>;
 };
 
-// Shares its model: copies of a Network are the same network, clone() is another.
+// Copies of a Network share one model. clone() copies the model.
 class Network {
  public:
   Network() = default;                                     // an empty handle: no network
@@ -38,7 +38,7 @@ class Network {
   StateDict state() const { return held().state(); }       // shares memory with the model
   Network clone() const { return held().clone(); }
   void freeze() const { held().freeze(); }
-  void load(const Weights& weights) const { held().load(weights); }        // strict: FileError (load_model)
+  void load(const Weights& weights) const { held().load(weights); }        // FileError if a name or shape differs (load_model)
   std::string precision() const { return held().precision(); }             // the number format of its blocks: "f32" or "bf16"
   // Clones that compute in this precision (ConfigError if the model computes only in f32), or entirely in f64, for reference values.
   Network in_precision(const std::string& precision) const { return held().in_precision(precision); }

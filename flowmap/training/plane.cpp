@@ -50,7 +50,7 @@ PlaneRun in_latents(PlaneRun run) {
 Setting setting_of(const PlaneRun& run) {
   refuse_no_points(run.test, -1, "test points");
   if (run.labels.defined() && run.labels.shape() != Shape{run.test.dim(0)})
-    throw ShapeError(fmt::format("labels have the shape {}; each of {} test points needs one", to_string(run.labels.shape()), run.test.dim(0)));
+    throw ShapeError(fmt::format("labels have the shape {}; each of the {} test points needs one label", to_string(run.labels.shape()), run.test.dim(0)));
   Setting s;
   s.rows = std::min(run.samples, run.test.dim(0));
   if (s.rows < 2) throw ConfigError(fmt::format("{} samples and {} test points: an energy distance needs 2 of each", run.samples, run.test.dim(0)));
@@ -93,7 +93,7 @@ void add_references(std::vector<PlaneScore>& scores, const PlaneRun& run, const 
 }
 
 std::string about(const PlaneRun& run, const Setting& s) {
-  std::string text = fmt::format("{} samples of each generator from the same noise (seed {}){}, compared with {} test points.", s.rows, run.seed,
+  std::string text = fmt::format("Each generator makes {} samples from the same noise (seed {}){}. They are compared with {} test points.", s.rows, run.seed,
                                  s.labels.defined() ? ", with the labels of the test points" : "", s.rows);
   if (s.wanted.defined()) text += " The map error is the mean squared distance between a sample and the end of the exact flow from the same noise.";
   return text;
@@ -103,7 +103,7 @@ bool has(const PlaneScore& score, std::string_view name) {
   return std::any_of(score.values.begin(), score.values.end(), [&](const Metric& m) { return m.name == name; });
 }
 
-// Four decimals: the energy distance of two sets of one distribution scatters by 0.0004 around 0.
+// Four decimals, because the energy distance of two sets of one distribution scatters by 0.0004 around 0.
 std::string cell(const PlaneScore& score, std::string_view name) {
   if (!has(score, name)) return "-";
   const double value = score.value(name);

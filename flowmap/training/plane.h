@@ -23,14 +23,14 @@ struct PlaneGenerator {
   std::string name;                      // "mfd", "teacher"
   int calls = 1;                         // network calls for one sample
   std::function<Tensor(const Tensor& noise, const Labels& y)> generate;        // (n, 2), (n) or undefined -> latents (n, 2)
-  bool follows_flow = true;              // false: the sampler adds noise between its calls, or the map has another aim than the flow; no map error
+  bool follows_flow = true;              // false: no map error, because the sampler adds noise, or the map was trained for another aim than the flow
 };
 
 struct PlaneMap {
   std::string name;
   FlowMapNet u;
   Jumps jumps = Jumps::any;              // the trained jumps; only these are plotted
-  bool follows_flow = true;              // false: the map has another aim than the flow; its one call has no error
+  bool follows_flow = true;              // false: no plot of errors, because the map was trained for another aim than the flow
 };
 
 struct PlaneRun {
@@ -39,11 +39,11 @@ struct PlaneRun {
   std::vector<PlaneMap> maps;            // the networks whose one call, field and error are shown
   VelocityNet teacher;                   // velocity of the plotted trajectories; empty: the exact flow, or if that is unknown the map's own u(z, t, t)
   Tensor test;                           // (m, 2) points of the data that no training saw
-  Labels labels;                         // i64 (m) of the test points: the conditions of generators and maps. Undefined: no condition
+  Labels labels;                         // i64 (m), one for each test point: the conditions of generators and maps. Undefined: no condition
   // The data's distribution, if known. With labels the exact flow of label k is that of component k.
   std::optional<GaussianMixture> exact;
   std::uint64_t seed = 1;
-  std::int64_t samples = 4000;           // number of samples of each generator, at most one for each test point
+  std::int64_t samples = 4000;           // number of samples of each generator; only as many samples are made as there are test points
 };
 
 // Returns the distribution of the data with this name, "points:8gaussians". Returns nothing for other names, whose exact flow is not known.
@@ -64,18 +64,19 @@ struct PlaneReport {
   std::vector<PlaneScore> scores;        // generators in their order, then for comparison the exact flow, other test points and noise itself
   std::vector<Figure> samples;           // one for each generator: test points and samples
   std::vector<Figure> trajectories;      // one for each map whose flow is known: the flow from some points of noise, and one call of the map from each
-  std::vector<Figure> fields;            // u(z, s, t) of each map at up to four pairs (s, t), those that it was trained for
-  std::vector<Figure> errors;            // one for each map that follows the flow, if the exact flow is known: squared error of one call over noise
+  std::vector<Figure> fields;            // u(z, s, t) of each map at up to four pairs (s, t) for which the map was trained
+  std::vector<Figure> errors;            // if the exact flow is known, one for each map that follows the flow: squared error of one call over the noise
 };
 
 // The plots that a report shows beside its scores.
 struct PlanePictures {
   bool errors = true, fields = true;
-  std::int64_t points = 0;               // number of points of each group in plots of samples and trajectories, the first ones; 0: all
+  std::int64_t points = 0;               // largest number of points of each group in plots of samples and trajectories, of which the first are shown; 0: all
 };
 
 // ShapeError if `test` or a generator's samples are not points (n, 2), or if `labels` does not have one label for each point. ConfigError for fewer than 2
-// samples, and for a label without a component in `exact`. Each takes about 3 s of one core for the exact flow of 8 Gaussians, besides the networks' calls.
+// samples, and for a label without a component in `exact`. Each function takes about 3 s of
+// one core for the exact flow of 8 Gaussians, besides the networks' calls.
 std::vector<PlaneScore> plane_scores(const PlaneRun& run);
 PlaneReport plane_report(const PlaneRun& run, const PlanePictures& shown = {});
 

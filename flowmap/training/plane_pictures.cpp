@@ -56,7 +56,7 @@ std::int64_t shown_label(const PlaneRun& run) { return run.labels.slice(0, 0, 1)
 Labels one_label(const PlaneRun& run, std::int64_t rows) {
   return run.labels.defined() ? Tensor::from(std::vector<std::int64_t>(static_cast<std::size_t>(rows), shown_label(run)), {rows}) : Labels();
 }
-std::string label_text(const PlaneRun& run) { return run.labels.defined() ? fmt::format(" For label {}.", shown_label(run)) : ""; }
+std::string label_text(const PlaneRun& run) { return run.labels.defined() ? fmt::format(" The plot is for label {}.", shown_label(run)) : ""; }
 
 Tensor one_call(const PlaneMap& map, const Tensor& noise, const Labels& y) { return flow_map_generator(map.u, 1, map.jumps)(noise, y); }
 

@@ -97,21 +97,21 @@ void check_fit(const Models& m, const PublishedConfig& c) {
   const RaeDecoderConfig& decoder = m.decoder->config;
   const Shape latent{dit.channels, dit.input_size, dit.input_size};
   if (decoder.latent_channels != dit.channels || decoder.latent_size != dit.input_size)
-    throw FileError(fmt::format("{} makes latents {}, but {} decodes ({}, {}, {}): both files must be for the same encoder and the same image size", c.dit,
+    throw FileError(fmt::format("{} makes latents {}, but {} decodes latents ({}, {}, {}): both files must be for the same encoder and the same image size", c.dit,
                                 to_string(latent), c.decoder, decoder.latent_channels, decoder.latent_size, decoder.latent_size));
   if (m.stats.variance.defined() && m.stats.variance.shape() != latent)
     throw FileError(
-        fmt::format("{} is of latents {}, but {} makes {}: give the statistics of its latents", c.stats, to_string(m.stats.variance.shape()), c.dit, to_string(latent)));
+        fmt::format("{} holds statistics of latents {}, but {} makes latents {}: give --stats for the latents of --dit", c.stats, to_string(m.stats.variance.shape()), c.dit, to_string(latent)));
   if (!m.weak) return;
   const DitDhConfig& weak = config_of(m.weak);
   if (weak.channels != dit.channels || weak.input_size != dit.input_size || weak.classes != dit.classes || weak.mean_flow)
-    throw FileError(fmt::format("{} is no teacher of the same latents and classes as {}", c.weak, c.dit));
+    throw FileError(fmt::format("{} does not fit {}: --weak must be a teacher (not a flow map) with the same shape of latents and number of classes", c.weak, c.dit));
 }
 
 LatentGenerator generator(const Models& m, const DrawConfig& draw) {
   const DitDhConfig& c = config_of(m.dit);
   if (m.dit.two_times()) {
-    if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher; this --dit is a flow map, which learned its guidance");
+    if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher, but this --dit is a flow map, which learned its guidance: leave --guidance and --weak out");
     return flow_map_generator(m.dit.u(), narrow<int>(draw.calls, "calls"));
   }
   VelocityNet v = m.weak ? autoguidance(m.dit.v(), m.weak.v(), draw.guidance, draw.interval) : guided(m.dit.v(), draw.guidance, c.classes, draw.interval);

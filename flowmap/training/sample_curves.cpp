@@ -118,7 +118,7 @@ PlotGroup samples_group(const std::vector<Shown>& all, const CurveLayout& layout
   return group;
 }
 
-// Plots for each of up to three numbers its sorted values over the share of samples with lower values.
+// For each of up to three numbers of a sample, plots its sorted values over the share of samples with lower values.
 PlotGroup quantiles_group(const std::vector<Shown>& all, const CurveLayout& layout) {
   PlotGroup group{.heading = "Quantiles", .text = "For each number, the value below which a share of the samples lies.", .plots = {}};
   for (std::int64_t d = 0; d < layout.length; ++d) {
@@ -180,12 +180,12 @@ std::vector<PlotGroup> statistics_groups(const std::vector<Shown>& all, const Cu
       measured.push_back({one.name, series_statistics(x, std::min(most_lags, layout.length / 2 + 1), most_frequencies)});
   if (measured.empty()) return {};
   const double some = 0.5 * deviation_of(measured.front().s);
-  PlotGroup moments{.heading = "Mean and spread", .text = "Over the samples of each set, by " + std::string(layout.axis) + ". The dashed curve is the data's.", .plots = {}};
+  PlotGroup moments{.heading = "Mean and spread", .text = "Mean and variance over the samples of each set, by " + std::string(layout.axis) + ". The dashed curve is the data's.", .plots = {}};
   add_statistic(moments, measured, layout, {&SeriesStatistics::mean, "mean", layout.axis, -some, some});
   add_statistic(moments, measured, layout, {&SeriesStatistics::variance, "variance", layout.axis, 0, 0});
   if (!layout.sequence || layout.length < 2) return {moments};
   PlotGroup spectra{.heading = "Autocorrelation and power", .text = "", .plots = {}};
-  spectra.text = "The correlation of values that lie a lag apart, around the mean of their position. Power by the number of periods in the length: a sine of amplitude A has A^2/2.";
+  spectra.text = "Autocorrelation: the correlation of values that lie a lag apart, around the mean of their position. Power: the power by the number of periods in the length; a sine of amplitude A has the power A^2/2.";
   add_statistic(spectra, measured, layout, {&SeriesStatistics::correlation, "autocorrelation", "lag", 0, 1});
   add_statistic(spectra, measured, layout, {&SeriesStatistics::power, "power", "frequency", 0, 0});
   return {moments, spectra};

@@ -14,7 +14,7 @@ struct ShownClasses {
   std::string title;                   // "16 of 1000 classes"; empty if all are shown
 };
 
-// names: of all classes, or empty. Images are `width` pixels wide before they are enlarged; row labels take `left` pixels.
+// names: the names of all classes, or empty. Images are `width` pixels wide before they are enlarged; row labels take `left` pixels.
 ShownClasses shown_classes(std::int64_t classes, const std::vector<std::string>& names, int width, int scale, int left = 0);
 
 // The factor by which images of this size are enlarged.

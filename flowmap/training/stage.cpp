@@ -14,7 +14,7 @@
 namespace fm {
 namespace {
 
-// What all steps of a stage share.
+// The data that all steps of a stage share.
 struct Shared {
   FlowParts parts;
   Nets nets;
@@ -105,7 +105,7 @@ FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts) 
 void check_groups(const std::string& name, const LoopConfig& loop, std::int64_t group, int ranks) {
   for (const auto& [key, rows] : {std::pair{"batch", loop.batch}, {"micro_batch", loop.micro_batch}})
     if (rows % group != 0)
-      throw ConfigError(fmt::format("{}: its objective takes rows in groups of {}: loop.{} = {} is not a multiple of it", name, group, key, rows));
+      throw ConfigError(fmt::format("{}: its objective takes rows in groups of {}: change loop.{} = {} to a multiple of this number", name, group, key, rows));
   for (int rank = 1; group > 1 && rank < ranks; ++rank)
     if (const std::int64_t first = rows_of_rank(loop.batch, loop.micro_batch, rank, ranks).front().first; first % group != 0)
       throw ConfigError(fmt::format("{}: its objective takes rows in groups of {}, and {} ranks cut the batch of {} at row {}: make loop.batch a multiple of {}",

@@ -19,9 +19,9 @@ namespace fm {
 struct FlowParts {
   Objective objective;
   Network network;                                         // is trained, from its present weights on
-  std::function<Batch(const StepPart&)> batch;             // a pure function: these rows of the step's batch. Objectives without data: labels, draws
+  std::function<Batch(const StepPart&)> batch;             // returns these rows of the step's batch, a pure function; without data only labels and draws
   VelocityNet teacher = {};                                // guided, frozen; for objectives that need one
-  VelocitySource velocity = one_point();                   // w of the targets
+  VelocitySource velocity = one_point();                   // source of the velocity w in the targets
   Shape shape = {};                                        // shape of a sample, for objectives without data
   bool averaged = true;                                    // false: no average of the weights is kept, for steps that are only measured
 };
@@ -36,10 +36,10 @@ struct FlowStage {
 // not fit the number of steps.
 FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts);
 
-// ConfigError unless the parts of a batch, on this number of ranks, are whole groups of `group` rows (Needs::group). `name`: the stage's, for the message.
+// ConfigError unless the parts of a batch, on this number of ranks, are whole groups of `group` rows (Needs::group). `name`: the stage's name, for the message.
 void check_groups(const std::string& name, const LoopConfig& loop, std::int64_t group, int ranks);
 
-// The random numbers of a part's rows, by step and row: the same in any micro-batch, on any rank and after a restart.
+// Returns the random numbers of a part's rows. They depend only on seed, step and row, not on the micro-batch, the rank or a restart.
 Draws draws_of(const StepPart& part, std::uint64_t seed);
 
 // The numbers of a part's samples among all samples of a training with such batches.

@@ -24,7 +24,7 @@ void add_dit_blocks(CostTable& table, const DitDhConfig& c, std::int64_t first, 
   table.push_back(part(".adaLN_modulation").linear(width, 6 * width, modulated_rows).times(count));
 }
 
-// Sizes as doubles, so that block_bytes cannot overflow; it is exact below 2^53.
+// Sizes as doubles, so that block_bytes cannot overflow. Its results are exact below 2^53.
 struct BlockShape {
   double width, hidden, heads, tokens, modulated_rows;
 };

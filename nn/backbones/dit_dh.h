@@ -1,5 +1,5 @@
-// DiT^DH as an entry of the list of networks (flowmap/training/backbones.h), and what follows from its config alone: its size in words, its numbers of
-// parameters and multiply-adds (nn/flops/count.h), and the memory of a step (nn/flops/activations.h). A tape keeps
+// DiT^DH as an entry of the list of networks (flowmap/training/backbones.h), and the properties that follow from its config alone: its size in words,
+// its numbers of parameters and multiply-adds (nn/flops/count.h), and the memory of a step (nn/flops/activations.h). A tape keeps
 //
 //   for each block and token:     the block's input, W values of the residual stream in f32; 6 W + 2 H values for q | k | v, the output of attention,
 //                                 the outputs of both branches before their gates, and the two halves of SwiGLU. (The stream between the branches,
@@ -23,12 +23,12 @@ namespace fm {
 struct DitDhBackbone {
   using Model = DitDh;
   static constexpr std::string_view name = "dit_dh", section = "dit";
-  static constexpr std::string_view says = "diffusion transformer, teacher and student";
+  static constexpr std::string_view says = "diffusion transformer, for teacher and student";
 
   // ConfigError unless samples have labels and are (channels, length) or (channels, height, width).
   static void fit(DitDhConfig& config, const Modeled& samples);
-  // Completes a teacher's weights for a new flow map: adds the map's initial values of R(t - s), or with late_s its mark. Does nothing if the file has
-  // such an entry, even an unreadable one.
+  // Completes a teacher's weights for a new flow map: adds the map's initial values of R(t - s), or with late_s the tensor late_s that marks a flow map.
+  // Does nothing if the file already has such a tensor, even an unreadable one.
   static void complete(const DitDh& map, Weights& teacher);
   static Weights read(const std::string& where, const Warn& warn);   // accepts the tensor names of all published files
   // FileError unless the weights are those of a flow map (two_times) or of a velocity.

@@ -1,6 +1,6 @@
-// FlowMlp as an entry of the list of networks (flowmap/training/backbones.h), and what follows from its config alone: its size in words, its numbers of
-// parameters and multiply-adds (nn/flops/count.h), and the memory of a step (nn/flops/activations.h). For each sample a tape keeps the input of the
-// first layer, and each hidden layer before and after its SiLU.
+// FlowMlp as an entry of the list of networks (flowmap/training/backbones.h), and the properties that follow from its config alone: its size in words,
+// its numbers of parameters and multiply-adds (nn/flops/count.h), and the memory of a step (nn/flops/activations.h). For each sample a tape keeps the
+// input of the first layer, and each hidden layer before and after its SiLU.
 #pragma once
 
 #include <string_view>
@@ -16,7 +16,7 @@ namespace fm {
 struct FlowMlpBackbone {
   using Model = FlowMlp;
   static constexpr std::string_view name = "mlp", section = "mlp";
-  static constexpr std::string_view says = "MLP for points and short vectors, teacher and student; dim, classes and mean_flow follow from data and stage";
+  static constexpr std::string_view says = "MLP for points and short vectors, for teacher and student; data and stage set dim, classes and mean_flow";
 
   static void fit(FlowMlpConfig& config, const Modeled& samples);
   // Completes a teacher's weights for a new flow map with zero weights for phi(t - s), the last part of the first layer's input. The map then begins

@@ -38,7 +38,8 @@ CostTable cost_table(const ResidualMlpConfig& config) {
   return table;
 }
 
-// Kept in each block: its input, normalized and modulated; its factor; shift, scale and gate together; the hidden layer before its SiLU; the branch before its gate.
+// Kept in each block: its input, the normalized input, 1 + scale, the modulated input, shift, scale and gate, the hidden layer before its SiLU, and the
+// branch before its gate: 9 vectors of the block's width. The norm keeps 2 numbers per row.
 ActivationBytes activation_bytes(const ResidualMlpConfig& config, std::int64_t rows) {
   const ResidualMlpConfig c = checked_config(config, "ResidualMlp");
   const auto real = [](std::int64_t n) { return static_cast<double>(n); };

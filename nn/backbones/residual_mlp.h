@@ -1,4 +1,4 @@
-// ResidualMlp as an entry of the list of networks (flowmap/training/backbones.h), and what follows from its config alone, as in flow_mlp.h.
+// ResidualMlp as an entry of the list of networks (flowmap/training/backbones.h), and the properties that follow from its config alone, as in flow_mlp.h.
 #pragma once
 
 #include <string_view>
@@ -14,7 +14,7 @@ namespace fm {
 struct ResidualMlpBackbone {
   using Model = ResidualMlp;
   static constexpr std::string_view name = "residual_mlp", section = "residual_mlp";
-  static constexpr std::string_view says = "MLP of residual blocks for vectors, teacher and student; dim, classes and mean_flow follow from data and stage";
+  static constexpr std::string_view says = "MLP of residual blocks for vectors, for teacher and student; data and stage set dim, classes and mean_flow";
 
   static void fit(ResidualMlpConfig& config, const Modeled& samples);
   // Completes a teacher's weights for a new flow map with zeros in r_embedder, whose input is t - s. The map then begins as the teacher's velocity.

@@ -15,7 +15,7 @@ struct RemovedOption {
 };
 
 inline constexpr RemovedOption removed_options[] = {
-    {"deterministic", "true", "results are the same bits at every run, whatever it was set to"},
+    {"deterministic", "true", "results have the same bits in every run, with any value of this option"},
 };
 
 // Returns the removed option with this path; null if there is none.

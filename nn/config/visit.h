@@ -12,7 +12,7 @@
 //   };
 //
 // A field is a bool, int64_t, double, std::string, a vector of one of the last three, or a struct with its own `visit`. An integer without a
-// range(low, high) does not compile: its users multiply and narrow it, which is safe only within bounds. Numbers must be finite.
+// range(low, high) does not compile, because models multiply and narrow integers, which is safe only within bounds. Numbers must be finite.
 #pragma once
 
 #include <cstdint>
@@ -27,20 +27,20 @@
 
 namespace fm {
 
-// The allowed values of a field and their display. The arguments of v() after the help text set it.
+// The allowed values of a field and their display. The arguments of v() after the help text set the members.
 struct Rule {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
   bool low_is_open = false;          // true: `low` itself is not allowed
-  std::vector<std::string> choices;  // of strings: the only values allowed (empty: any)
+  std::vector<std::string> choices;  // the only allowed values of a string (empty: any)
   std::string unit;                  // "images", "s": shown in the help
   std::string flag;                  // a short command-line name, "lr" for --lr
   std::string alone;                 // the meaning of the flag without a value (empty: the flag needs one)
-  bool repeated = false;             // of a list of words: the flag may be given several times, and each adds its value as one element
+  bool repeated = false;             // for a list of words: the flag may be given several times, and each adds its value as one element
   bool basic = false;                // listed by -h (if it has a short name) and --help; false: by --help only
   std::string shown;                 // placeholder of the value in the help, "FILE" or "auto|PATH", also used for shell completion (empty: its type or choices)
-  const int64_t* whole = nullptr;    // of an integer: the field of the same struct that the value must divide
-  std::string whole_name;            // its name there
+  const int64_t* whole = nullptr;    // for an integer: the field of the same struct that the value must divide
+  std::string whole_name;            // the name of that field
 
   bool bounded() const { return low != -std::numeric_limits<double>::infinity() || high != std::numeric_limits<double>::infinity(); }
 };
@@ -49,7 +49,7 @@ struct RangeRule {
   double low, high;
   void add_to(Rule& rule) const { rule.low = low, rule.high = high; }
 };
-struct HalfOpenRule {  // of a double: no upper bound, but it must be finite
+struct HalfOpenRule {  // for a double: no upper bound, but it must be finite
   double low;
   bool low_is_open = false;
   void add_to(Rule& rule) const { rule.low = low, rule.low_is_open = low_is_open; }
@@ -78,8 +78,8 @@ struct DividesRule {
 };
 
 inline RangeRule range(double low, double high) { return {low, high}; }  // low <= x <= high
-inline HalfOpenRule at_least(double low) { return {low}; }               // of a double: low <= x
-inline HalfOpenRule above(double low) { return {low, true}; }            // of a double: low < x
+inline HalfOpenRule at_least(double low) { return {low}; }               // for a double: low <= x
+inline HalfOpenRule above(double low) { return {low, true}; }            // for a double: low < x
 inline ChoiceRule one_of(std::initializer_list<std::string> choices) { return {std::vector<std::string>(choices)}; }
 inline UnitRule unit(std::string name) { return {std::move(name)}; }
 inline FlagRule flag(std::string name) { return {std::move(name)}; }
@@ -103,7 +103,7 @@ inline DividesRule divides(const int64_t& whole, std::string name) { return {&wh
 using FieldValue =
     std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<double>*, std::vector<std::string>*>;
 
-// One leaf of a config. It points into the config that listed it, and must not outlive it.
+// One leaf of a config. A Field points into its config, so it must not outlive the config.
 struct Field {
   std::string path;  // "model.patch.size"
   FieldValue value;
@@ -171,7 +171,7 @@ void check_rule(const Field& field, std::string_view where);
 void check_rules(const std::vector<Field>& fields, std::string_view where);
 void check_relations(const std::vector<Field>& fields, std::string_view where);
 
-// Returns the config if it keeps all rules. Else ConfigError that names `where` (the model's name), the field, its value and the rule.
+// Returns the config if it keeps all rules. Else throws a ConfigError that names `where` (the model's name), the field, its value and the rule.
 template <class C>
 C checked_config(C config, std::string_view where) {
   const std::vector<Field> fields = list_fields(config);
@@ -189,9 +189,10 @@ std::string type_name(const Field& field);
 // "1 to 1e9", "> 0", "1 to 64, divides width", "jvp|fd", or empty.
 std::string rule_text(const Field& field);
 
-// Reads an integer with an optional suffix: k M G T (powers of 1000), Ki Mi Gi Ti (powers of 1024). "1.5k" and "2e3" are integers too.
+// Reads an integer with an optional suffix: k M G T (powers of 1000), Ki Mi Gi Ti (powers of 1024). "1.5k" and "2e3" are integers too. False for
+// any other text.
 bool parse_integer(std::string_view text, int64_t& value);
-// Reads a number or inf, but not nan. (check_rule rejects inf.)
+// Reads a number or inf, but not nan. (check_rule rejects inf.) False for any other text.
 bool parse_number(std::string_view text, double& value);
 
 // Returns the field with this path. Throws ConfigError that suggests the nearest path.

@@ -1,8 +1,8 @@
 // The memory that the tape of a training step keeps between the forward and the backward pass. Each network of nn/backbones/ has a function
 // activation_bytes(config, rows) that computes it from the config alone.
 //
-// The network's output and the loss are counted, targets are not. Tangents of rows are not counted, because they are not kept. With config.recompute a
-// block keeps only its input. Its activations then exist only during its own backward pass, for one block at a time.
+// The network's output and the loss are counted, targets are not. Constant tangents (jvp) are not counted, because the tape does not keep them.
+// With config.recompute a block keeps only its input. Its activations then exist only during its own backward pass, for one block at a time.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What follows from the config of an encoder or a decoder alone: its size in words, and its numbers of parameters and multiply-adds (count.h).
+// Properties that follow from the config of an encoder or a decoder alone: its size in words, and its numbers of parameters and multiply-adds (count.h).
 #pragma once
 
 #include "nn/flops/count.h"

@@ -81,7 +81,7 @@ const KnownModel& find(const std::vector<KnownModel>& models, const std::string&
     names.push_back(m.name);
   }
   const std::string hint = nearest(name, names);
-  throw ConfigError("no model '" + name + "'; " + (hint.empty() ? "--flops without a name lists them" : "did you mean '" + hint + "'?"));
+  throw ConfigError("no model '" + name + "'; " + (hint.empty() ? "--flops without a name lists all models" : "did you mean '" + hint + "'?"));
 }
 
 // One row per network. The multiply-adds of the generator count once per call, its parameters once.

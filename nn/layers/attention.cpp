@@ -9,7 +9,7 @@ namespace {
 
 std::int64_t head_width(std::int64_t width, std::int64_t heads) {
   if (heads < 1 || width % heads != 0)
-    throw ConfigError("attention: width " + std::to_string(width) + " does not divide into " + std::to_string(heads) + " heads");
+    throw ConfigError("attention: width " + std::to_string(width) + " is not a multiple of the number of heads (" + std::to_string(heads) + ")");
   return width / heads;
 }
 

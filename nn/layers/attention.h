@@ -1,4 +1,4 @@
-// Self-attention over tokens, y = proj(softmax(q k^T / sqrt(dh)) v) with heads of width dh. Published models store its weights in two layouts.
+// Self-attention over tokens, y = proj(softmax(q k^T / sqrt(dh)) v) with heads of width dh. Published models store the weights in two layouts.
 #pragma once
 
 #include <optional>
@@ -7,7 +7,7 @@
 
 namespace fm {
 
-// One product gives q | k | v: the rows of its weight are in this order, and within each of the three head by head. Optionally q and k are
+// One product gives q | k | v. The rows of its weight are in this order; within q, k and v they are in the order of the heads. Optionally q and k are
 // normalized per head and rotated by tables of positions (nn/layers/positions.h).
 struct FusedAttention {
   Linear qkv, proj;

@@ -24,7 +24,8 @@ struct GaussianFourierEmbedding {
   Var operator()(const Var& t) const;           // (B) -> (B, width)
 };
 
-// The same with fixed frequencies:  [ sin(w_1 t), ..., sin(w_F t), cos(w_1 t), ..., cos(w_F t) ],  w_k from `low` to `high` in equal ratios.
+// A scalar as sines and cosines of fixed frequencies, without an MLP:
+//   [ sin(w_1 t), ..., sin(w_F t), cos(w_1 t), ..., cos(w_F t) ],  w_k from `low` to `high` in equal ratios.
 Tensor equal_ratios(double low, double high, std::int64_t n);               // (n); `low` alone for n = 1
 Var sines_and_cosines(const Var& t, const Tensor& frequencies);             // (B), (F) -> (B, 2 F)
 

@@ -42,8 +42,8 @@ struct SwiGluFfn {                              // w3(silu(a) b), (a, b) the hal
     return w3(Recomputed{[](const std::vector<Var>& v) { return swiglu(v[0]); }, {w12(x)}});
   }
 
-  // Returns two thirds of the hidden width of a plain MLP, so that SwiGLU's three matrices cost as much as its two. Rounded down as in the
-  // published models.
+  // Returns two thirds of the hidden width of a plain MLP, so that SwiGLU's three matrices cost as much as the two of the plain MLP. Rounded down
+  // as in the published models.
   static std::int64_t hidden_width(std::int64_t width, double ratio) {
     return static_cast<std::int64_t>(2.0 / 3.0 * static_cast<double>(static_cast<std::int64_t>(ratio * static_cast<double>(width))));
   }

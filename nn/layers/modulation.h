@@ -21,7 +21,7 @@ struct Modulation {
     fill(linear.weight, 0);
     fill(linear.bias, 0);
   }
-  // Activated condition (B,C) or (B,N,C) -> `parts` of the same shape (views).
+  // Maps a condition after its SiLU, (B,C) or (B,N,C), to `parts` tensors of the same shape (views).
   std::vector<Var> operator()(const Var& activated) const { return chunk(linear(activated), narrow<int>(parts)); }
 };
 

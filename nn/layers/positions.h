@@ -15,7 +15,7 @@ Tensor sin_cos_positions(std::int64_t rows, std::int64_t columns, std::int64_t w
 // channels, column * f_m in the second half, with f_m = 10000^(-2m / (head_width/2)). head_width must be a multiple of 4.
 std::pair<Tensor, Tensor> rope_tables(std::int64_t rows, std::int64_t columns, std::int64_t head_width);
 
-// The same for token n of a sequence, which has one axis. Widths must be even.
+// Tables for a sequence, which has one axis; n is the number of the token. Widths must be even.
 // Sine-cosine (length, width), as in Vaswani et al. 2017 with the sines first: q = width/2, omega_k = 10000^(-k/q), [ sin(n omega) | cos(n omega) ].
 Tensor sin_cos_positions(std::int64_t length, std::int64_t width);
 // Rotary (RoFormer, Su et al. 2021): channels (2m, 2m+1) have the angle n * 10000^(-2m / head_width).

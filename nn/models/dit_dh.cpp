@@ -155,7 +155,7 @@ Var DitDh::forward(const Var& x, const Var& early, const Var& late, const Tensor
   const std::int64_t b = early.dim(0);
   Shape wanted{b};
   for (const std::int64_t d : config.input_shape()) wanted.push_back(d);
-  if (x.shape() != wanted) throw ShapeError("DitDh: input " + to_string(x.shape()) + ", the model wants " + to_string(wanted));
+  if (x.shape() != wanted) throw ShapeError("DitDh: the input has shape " + to_string(x.shape()) + ", but must have shape " + to_string(wanted));
   const Tensor y = labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder.null_label()), DType::i64);
   const DType type = block_type(config.precision, x), stream = x.dtype();
   const auto activate = [&](const Var& te) { return cast(silu(silu(te + y_embedder(y))), type); };       // silu twice: see the top of dit_dh.h

@@ -6,7 +6,7 @@
 //   k = P silu(te + h),      u = x W_x,             u = block_i(u; k),  out = final(u; k)         head, the last head_depth blocks
 //   block(x; c):  (b1, g1, a1, b2, g2, a2) = Linear(silu c);  x += a1 Attn((1+g1) RMS(x) + b1);  x += a2 SwiGLU((1+g2) RMS(x) + b2)
 //
-// silu is applied twice to te + label: once in c, and again in every block. The published weights were trained so. Names, shapes and initial values
+// silu is applied twice to te + label: once in c, and again in every block. The published weights were trained this way. Names, shapes and initial values
 // are those of the published checkpoints.
 //
 // late_s selects the two times of Decoupled MeanFlow (DMF; Lee et al. 2025): there is no R, and te is T(t) in the first two thirds of all blocks, T(s)
@@ -49,7 +49,7 @@ struct DitDhConfig {
     v("head_width", head_width, "width of the head", range(1, 65536));
     v("head_depth", head_depth, "blocks in the head", range(1, 1024));
     v("head_heads", head_heads, "attention heads in the head", range(1, 1024), divides(head_width, "head_width"));
-    v("mlp_ratio", mlp_ratio, "hidden width of a plain MLP as a multiple of the width; the SwiGLU layer in its place has two thirds of it", range(0.25, 64));
+    v("mlp_ratio", mlp_ratio, "hidden width of a plain MLP as a multiple of the width; the SwiGLU layer, used in place of that MLP, has two thirds of its hidden width", range(0.25, 64));
     v("classes", classes, "number of labels; the network adds one for 'no label'", range(0, 1e7));
     v("qk_norm", qk_norm, "normalization of queries and keys, per attention head");
     v("rope", rope, "rotary position embedding of queries and keys");

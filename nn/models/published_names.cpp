@@ -76,7 +76,7 @@ std::string translated_outside(std::string_view name, bool to_ours) {
 }
 
 [[noreturn]] void fail_unknown(const std::string& name, const char* style) {
-  throw FileError(fmt::format("{} is not a name of {}", one_line(name), style));
+  throw FileError(fmt::format("tensor {} is not a name of {}", one_line(name), style));
 }
 
 // Splits the joint projection of an encoder, with the rows q | k | v, into three tensors.

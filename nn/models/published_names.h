@@ -35,7 +35,7 @@ Layout layout_of(const NamedTensors& tensors);
 // removes the prefixes of wrappers. FileError if the file's layout has no such part.
 NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part);
 
-// The same for the encoder. Without affine_norm the weight and bias of the last norm are left out, as in RAE.
+// Returns the tensors of the encoder under our names. Without affine_norm the weight and bias of the last norm are left out, as in RAE.
 NamedTensors encoder_tensors(const NamedTensors& tensors, bool affine_norm);
 
 // Translates our names to published ones. Style "meta", for DINOv2 encoders, joins query, key and value. Style "rae", for encoders and decoders, adds

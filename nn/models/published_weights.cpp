@@ -21,7 +21,7 @@ const Tensor* find(const Weights& weights, const std::string& name) {
   for (const auto& [n, t] : weights.tensors)
     if (n == name) return &t;
   for (const UnreadEntry& entry : weights.unread)
-    if (entry.name == name || entry.name.ends_with("." + name)) fail(weights, fmt::format("{} is needed", name));
+    if (entry.name == name || entry.name.ends_with("." + name)) fail(weights, fmt::format("{} is needed, but could not be read", name));
   return nullptr;
 }
 
@@ -35,7 +35,7 @@ const Tensor& require(const Weights& weights, const std::string& name, int rank)
 
 std::int64_t root(const Weights& weights, const std::string& name, std::int64_t square) {
   const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(square))));
-  if (side * side != square || side < 1) fail(weights, fmt::format("{}: {} must be a square number", name, square));
+  if (side * side != square || side < 1) fail(weights, fmt::format("{}: its {} positions or pixels do not form a square", name, square));
   return side;
 }
 
@@ -53,7 +53,7 @@ double mlp_ratio_of(const Weights& weights, std::int64_t width, std::int64_t hid
     for (double r : {std::round(ratio * 4) / 4, ratio})
       if (SwiGluFfn::hidden_width(width, r) == hidden) return r;
   }
-  fail(weights, fmt::format("an MLP with {} hidden channels at width {} is not a SwiGLU layer of this model", hidden, width));
+  fail(weights, fmt::format("no mlp_ratio gives a SwiGLU layer of {} hidden channels at width {}: the file is of another model", hidden, width));
 }
 
 }  // namespace

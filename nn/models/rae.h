@@ -21,8 +21,8 @@ struct RaeConfig {
     v("encoder", encoder, "frozen vision transformer");
     v("decoder", decoder, "transformer from latent tokens to pixels");
     v("input_size", input_size, "side to which images are resized before the encoder; 0: no resizing", range(0, 65536), unit("pixels"));
-    v("image_mean", image_mean, "mean that is subtracted before the encoder: one for all channels, or one per channel");
-    v("image_std", image_std, "standard deviation that images are divided by before the encoder: one for all channels, or one per channel", above(0));
+    v("image_mean", image_mean, "mean that is subtracted from images before the encoder: one number for all channels, or one per channel");
+    v("image_std", image_std, "standard deviation by which images are divided before the encoder: one number for all channels, or one per channel", above(0));
   }
 };
 

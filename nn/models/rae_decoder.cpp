@@ -36,7 +36,7 @@ void RaeDecoder::reset(const Init&) {
 Var RaeDecoder::operator()(const Var& tokens) const {
   const std::int64_t n = config.latent_size * config.latent_size;
   if (tokens.rank() != 3 || tokens.dim(1) != n || tokens.dim(2) != config.latent_channels)
-    throw ShapeError("RaeDecoder: tokens " + to_string(tokens.shape()) + ", but must be (B, " + std::to_string(n) + ", " +
+    throw ShapeError("RaeDecoder: tokens have shape " + to_string(tokens.shape()) + ", but must be (B, " + std::to_string(n) + ", " +
                      std::to_string(config.latent_channels) + ")");
   const DType type = block_type(config.precision, tokens), stream = tokens.dtype();
   const Var cls = expand(cast(cls_token, stream), {tokens.dim(0), 1, config.width});

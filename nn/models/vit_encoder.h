@@ -34,7 +34,7 @@ struct VitEncoderConfig {
   template <class V> void visit(V&& v) {
     v("kind", kind, "architecture and names of tensors: DINOv2 with registers, SigLIP 2 or a masked autoencoder",
       one_of({"dinov2", "siglip2", "mae"}));
-    v("image_size", image_size, "side, in pixels, of the images that the grid of positions fits; it is resized for other images", range(1, 65536));
+    v("image_size", image_size, "side, in pixels, of the images that the grid of positions fits; for other images the grid is resized", range(1, 65536));
     v("patch_size", patch_size, "side, in pixels, of the square patch that a token spans", range(1, 4096), divides(image_size, "image_size"));
     v("channels", channels, "channels of the image", range(1, 1024));
     v("width", width, "width of the encoder", range(1, 65536));
@@ -44,7 +44,7 @@ struct VitEncoderConfig {
     v("registers", registers, "number of register tokens; only for kind dinov2", range(0, 1024));
     v("layer_scale", layer_scale, "initial value of the layer scales; 0: no layer scale; only for kind dinov2", at_least(0));
     v("eps", eps, "epsilon of the layer norms", above(0));
-    v("affine_norm", affine_norm, "a last norm with weight and bias; false: without, as in RAE");
+    v("affine_norm", affine_norm, "weight and bias of the last norm; false: neither, as in RAE");
     v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32",
       one_of({"f32", "bf16"}));
   }
@@ -89,7 +89,7 @@ struct VitEncoderLayer : VitBlock {
 };
 
 struct VitTokens {
-  Var cls;                                       // (B,D); undefined without one
+  Var cls;                                       // (B,D); undefined without a class token
   Var registers;                                 // (B,R,D); undefined without registers
   Var patches;                                   // (B,N,D), row-major
 };

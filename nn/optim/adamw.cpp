@@ -37,7 +37,7 @@ void check_gradient(const NamedParameter& named, const Tensor& g) {
   const Tensor& value = named.parameter->value;
   if (g.shape() != value.shape())
     throw ShapeError(
-        fmt::format("AdamW: a gradient of shape {} for parameter {} of shape {}", to_string(g.shape()), named.name, to_string(value.shape())));
+        fmt::format("AdamW: the gradient has shape {}, but parameter {} has shape {}", to_string(g.shape()), named.name, to_string(value.shape())));
   if (!is_floating(g.dtype())) throw DTypeError(fmt::format("AdamW: the gradient of {} is {}, but must be a floating-point type", named.name, name_of(g.dtype())));
 }
 
@@ -195,7 +195,7 @@ Tensor AdamW::squares(const Gradients& gradients) const {
   for (const Slot& slot : slots_) all.push_back(gradients[*slot.named.parameter]);
   for (const Tensor& g : all)
     if (g.defined()) count_traffic({&g});
-  const Tensor own = squares_of(all).to(device());           // squares_of no gradient at all is on the CPU
+  const Tensor own = squares_of(all).to(device());           // without any gradient, squares_of returns a tensor on the CPU
   if (!ranks_) return own;
   const std::vector<double> sums = sum_over_ranks(*ranks_, own.to_vector<double>());
   return Tensor::from(sums, own.shape()).to(own.device());
@@ -314,7 +314,7 @@ template <class T> void AdamW::update(std::size_t i, Tensor g, const Tensor& cli
 
 NamedTensors AdamW::state() const {
   NamedTensors out{{"updates", Tensor::scalar(static_cast<double>(updates_), DType::i64, Device{})}};
-  std::vector<double> steps;                               // of parameters that have had a gradient, else 0
+  std::vector<double> steps;                               // steps of each parameter that has had a gradient, else 0
   for (const Slot& slot : slots_) steps.push_back(slot.m.defined() ? static_cast<double>(slot.steps) : 0);
   if (ranks_) steps = sum_over_ranks(*ranks_, steps);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -348,7 +348,7 @@ void AdamW::load_state(const NamedTensors& state) {
   };
   const auto count_of = [&](const std::string& name, const Tensor& t) {
     const std::int64_t n = t.to_vector<std::int64_t>()[0];
-    if (n < 0) problem(fmt::format("{} is {}", name, n));
+    if (n < 0) problem(fmt::format("{} is {}, but must not be negative", name, n));
     return n;
   };
   std::vector<Slot> loaded;

@@ -41,7 +41,7 @@ struct AdamWConfig {
     v("beta1", beta1, "decay of the first moment", range(0, 1));
     v("beta2", beta2, "decay of the second moment", range(0, 1));
     v("eps", eps, "epsilon that is added to the square root of the second moment", above(0));
-    v("weight_decay", weight_decay, "decoupled weight decay", at_least(0));
+    v("weight_decay", weight_decay, "decoupled weight decay: each update multiplies the weights by 1 - learning rate * weight_decay", at_least(0));
     v("clip", clip, "largest norm of the gradient over all parameters; larger gradients are scaled down to it; 0: no limit", at_least(0));
   }
 };
@@ -77,7 +77,7 @@ class AdamW {
 
   // Makes one update. ConfigError if a number of the request is out of range; Error if no parameter has a gradient. A parameter without gradient
   // stays unchanged, but its averages are updated. DivergedError if the norm of the gradients is not finite, or if it is so large after clipping that
-  // the second moment would overflow f32. It names the update and the first tensor that is not finite. No error changes weights, moments or averages.
+  // the second moment would overflow f32. The error names the update and the first tensor that is not finite. No error changes weights, moments or averages.
   // On a GPU, instead of a DivergedError, the reported norm is infinite or NaN, because the host does not wait for the device: the update is
   // counted, but changes no weight, moment or average.
   StepStats step(const Gradients& gradients, const StepRequest& request);
@@ -95,8 +95,8 @@ class AdamW {
   const AdamWConfig& config() const { return config_; }
 
   // state() returns "m.<name>", "v.<name>" and "step.<name>" for each parameter that has had a gradient, and "updates". The tensors share memory with
-  // the optimizer. Those that another rank owns have only shape and type, so the list is the same for any number of ranks. load_state copies the
-  // tensors. If some do not fit, it throws a FileError that lists them all, and changes nothing.
+  // the optimizer. Tensors that another rank owns have only shape and type, so the list is the same for any number of ranks. load_state copies the
+  // tensors. If some do not fit, load_state throws a FileError that lists them all, and changes nothing.
   NamedTensors state() const;
   void load_state(const NamedTensors& state);
 

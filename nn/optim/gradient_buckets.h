@@ -6,7 +6,7 @@
 //   Gradients g = backward(loss, buckets.hook());      // loss: this rank's share of the loss of the batch
 //   buckets.finish(g);                                 // g: the sums, the same bits on all ranks
 //
-// All ranks send buckets in the same order. In the first step it is the reverse order of the parameters, later the order in which the gradients of
+// All ranks send buckets in the same order. In the first step this is the reverse order of the parameters, later the order in which the gradients of
 // rank 0 became final in the first step. CPUs sum each element in the order of the ranks, so the layout of the buckets does not change any bit.
 #pragma once
 
@@ -27,8 +27,8 @@ class GradientBuckets {
                   std::int64_t bucket_bytes = 1 << 20);
   ~GradientBuckets();
 
-  // Begins a step. `earlier` holds the summed gradients of all micro-batches before the last; may be null. They are added to those of the last
-  // micro-batch and moved out of `earlier`.
+  // Begins a step. `earlier` holds the summed gradients of all micro-batches before the last; may be null. These sums are moved out of `earlier` and
+  // added to the gradients of the last micro-batch.
   void begin(Gradients* earlier);
   OnFinal hook();
   // Sends the gradients for which the hook was not called, waits for all sums, and puts them into `gradients`. RankLostError if a rank is lost.

@@ -14,16 +14,16 @@ struct LearningRate {
   std::string decay = "constant";        // the curve of the fall; constant: no fall
   double end = 0;
   std::int64_t warmup_steps = 0;
-  std::int64_t decay_begin = 0;          // first step of the fall; if the warm-up ends later, that step
+  std::int64_t decay_begin = 0;          // first step of the fall, or the end of the warm-up if that is later
   std::int64_t decay_end = 0;            // the first step at `end`
 
   template <class V> void visit(V&& v) {
     v("peak", peak, "highest learning rate", at_least(0), flag("lr"), basic());
     v("decay", decay, "curve along which the learning rate falls; constant: it stays at peak", one_of({"constant", "cosine", "linear"}));
-    v("end", end, "learning rate after the fall", at_least(0));
+    v("end", end, "learning rate from step decay_end on", at_least(0));
     v("warmup_steps", warmup_steps, "length of the linear warm-up from zero", range(0, 4e9), unit("steps"));
-    v("decay_begin", decay_begin, "beginning of the fall; it is delayed to the end of the warm-up if that is later", range(0, 4e9), unit("steps"));
-    v("decay_end", decay_end, "end of the fall", range(0, 4e9), unit("steps"));
+    v("decay_begin", decay_begin, "step at which the learning rate begins to fall, or the end of the warm-up if that is later", range(0, 4e9), unit("steps"));
+    v("decay_end", decay_end, "step at which the learning rate reaches end", range(0, 4e9), unit("steps"));
   }
 };
 

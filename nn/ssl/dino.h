@@ -1,7 +1,7 @@
 // DINO: self-distillation with no labels (Caron et al., "Emerging properties in self-supervised vision transformers", 2021).
 //
-// The student network sees several crops of an image. It predicts the output for the large crops of the teacher, which is the moving average of the
-// student. Outputs are distributions over K learned prototypes:
+// The student network sees several crops of an image, the teacher only the large ones. The student predicts the teacher's outputs. The teacher is the
+// moving average of the student. Outputs are distributions over K learned prototypes:
 //
 //   p_t = softmax((h_t - c) / tau_t),   log p_s = log_softmax(h_s / tau_s),   loss = - mean over pairs (crop of t != crop of s) of sum_k p_t log p_s
 //
@@ -19,8 +19,8 @@
 
 namespace fm {
 
-// Three layers map to a bottleneck, whose outputs are scaled to norm 1. The results are its cosines with K prototypes (paper, section 3.1 and
-// appendix C).
+// Three layers map to a bottleneck, whose outputs are scaled to norm 1. The results are the cosines of these outputs with K prototypes (paper,
+// section 3.1 and appendix C).
 struct DinoHead {
   Linear fc1, fc2, fc3;
   Parameter prototypes;                                   // (K, bottleneck); its rows are scaled to norm 1 when it is used

@@ -1,4 +1,4 @@
-// The checkpoints of a training: finds the one to resume from, writes new ones, and moves those aside that the run must not find later.
+// The checkpoints of a training: finds the checkpoint to resume from, writes new checkpoints, and moves aside those that the run must not find later.
 #pragma once
 
 #include <cmath>
@@ -24,8 +24,8 @@ class LoopCheckpoints {
   std::int64_t resume();
 
   // Loads the newest checkpoint before the step `before` (counted from 1) that was saved while training was calm (LoopWatch::calm), and moves later
-  // ones aside ("exploded"). If this is the checkpoint of step `tried` (-1: none), which a rewind has loaded before, it loads an earlier one if there is
-  // one, because `tried` may already contain the explosion. Returns the loaded step; -1 if there is no such checkpoint. All ranks call it.
+  // ones aside ("exploded"). If this would be the checkpoint of step `tried` (-1: none), which a rewind has loaded before, it loads an earlier one if
+  // one exists, because `tried` may already contain the explosion. Returns the loaded step; -1 if there is no such checkpoint. All ranks call it.
   std::int64_t rewind(std::int64_t before, std::int64_t tried);
 
   // Saves a checkpoint. All ranks call it; the first one writes. `loss` is the loss of the step, for the message after a divergence. `watch` is the state

@@ -83,7 +83,7 @@ void ExplosionGuard::restore(const nlohmann::ordered_json& state) {
       watched_[name] = {w.at("history").get<std::deque<double>>(), w.at("above").get<std::int64_t>(), w.at("below").get<std::int64_t>(),
                         w.at("alarmed").get<bool>()};
   } catch (const nlohmann::json::exception& e) {
-    throw FileError(fmt::format("state.json: guard: {}", e.what()));
+    throw FileError(fmt::format("state.json: the entry guard is invalid: {}", e.what()));
   }
 }
 

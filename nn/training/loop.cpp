@@ -152,7 +152,7 @@ class TrainLoop {
   }
 
   // After a DivergedError, checks that no rank is lost: a lost rank leaves GPUs with undefined tensors, which look like a divergence. A divergence is
-  // the same on all ranks. They leave together, because the others would take the exit of one for a lost rank.
+  // the same on all ranks. All ranks leave together: if one left alone, the others would report it as lost.
   Outcome steps_or_lost() {
     try {
       return steps();
@@ -320,7 +320,7 @@ class TrainLoop {
   LoopCheckpoints checkpoints_;
   LoopStep one_;
   LoopWatch watch_;
-  std::vector<StepMetric> metrics_now_;            // of the last step whose metrics were read
+  std::vector<StepMetric> metrics_now_;            // metrics of the last step that read them
   std::int64_t waits_ = 0, first_step_ = 0;        // number of waits for the GPU inside steps; first step of this process
   std::optional<StepNumbers> late_;                // numbers of the previous step, on a GPU
   StepReport report_;

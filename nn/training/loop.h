@@ -36,7 +36,7 @@ struct LoopConfig {
     v("rate", rate, "learning rate");
     v("adamw", adamw, "AdamW optimizer");
     v("ema", ema, "decay of the moving average of the weights", range(0, 1));
-    v("ema_ramp", ema_ramp, "lower decay in the first steps, so that even in a short run the average moves away from the initial weights; false: always ema");
+    v("ema_ramp", ema_ramp, "lower decay in the first steps, so that even in a short run the average moves away from the initial weights; false: the decay is always ema");
     v("log_every", log_every, "steps between lines of the log", range(1, 4e9));
     v("ckpt_every", ckpt_every, "steps between checkpoints", range(1, 4e9));
     v("sample_every", sample_every, "steps between sample grids; 0: only at the end; -1: never", range(-1, 4e9));
@@ -45,7 +45,7 @@ struct LoopConfig {
   }
 };
 
-// The names of options in errors and warnings. A program sets its own, such as "--resume", in place of the fields of this header.
+// The names of options in errors and warnings. A program sets its own names, such as "--resume", in place of the fields of this header.
 struct OptionNames {
   std::string out = "TrainOptions::out", resume = "TrainOptions::resume", cuda_graph = "TrainOptions::cuda_graph";
   std::string fresh = {};                // the option that moves an old run aside; empty if the program has none

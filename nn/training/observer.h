@@ -2,7 +2,7 @@
 // training thread of every rank. If several ranks share a folder, only one of them should write to it.
 //
 //   opening                                            before the folder is read
-//   found_done, completing, preview, saved, ended      if an earlier process made all steps; after found_done only if final files are missing
+//   found_done, completing, preview, saved, ended      if an earlier process made all steps; the calls after found_done only if final files are missing
 //   started                                            otherwise: the first step comes next
 //     steps_begin                                      and again after each rewind
 //       step_done, row                                 row: only for logged steps
@@ -40,8 +40,8 @@ class LoopObserver {
   virtual void message(const std::string& line) { (void)line; }
   virtual void warning(const std::string& line) { (void)line; }
 
-  // Called before the stage's folder is read. May create the folder, lock it against other processes, or refuse by an exception. The parts of `setup`
-  // live until train() returns.
+  // Called before the stage's folder is read. May create the folder, lock it against other processes, or refuse the training by an exception. The
+  // parts of `setup` live until train() returns.
   virtual void opening(const TrainingSetup& setup) { (void)setup; }
 
   // Training begins after `step` earlier steps (0: none). An exception ends the training.

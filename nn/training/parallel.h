@@ -17,13 +17,13 @@ struct RowRange {
 };
 
 // Returns the rows of a rank, divided into micro-batches. If the number of micro-batches of the batch is a multiple of the number of ranks, each rank gets
-// whole ones of them; else the rows are divided evenly. ConfigError if there are fewer rows than ranks.
+// whole micro-batches; else the rows are divided evenly. ConfigError if there are fewer rows than ranks.
 std::vector<RowRange> rows_of_rank(std::int64_t batch, std::int64_t micro_batch, int rank, int ranks);
 
 // True if the micro-batches of all ranks together are those of a training on one rank. Then even quantities per micro-batch are the same.
 bool same_parts_as_alone(std::int64_t batch, std::int64_t micro_batch, int ranks);
 
-// What all ranks agree on after each step, because a signal or a loss that is not finite may reach only some of them.
+// The decisions on which all ranks agree after each step, because a signal or a loss that is not finite may reach only some ranks.
 struct Agreed {
   double loss = 0;                       // loss of the whole batch
   std::string stop;                      // the reason to stop; empty: continue

@@ -26,7 +26,7 @@ class Variables {
     int n = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
     if (error != std::errc() || end != value.data() + value.size() || n < 0)
-      throw ConfigError(fmt::format("{} = '{}' is not a number", name, value));
+      throw ConfigError(fmt::format("{} = '{}' is not a whole number from 0 on", name, value));
     return n;
   }
   int number_or(const char* name, int otherwise) const { return has(name) ? number(name) : otherwise; }

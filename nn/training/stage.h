@@ -52,7 +52,7 @@ template <class D> concept DrawnStep = requires(D& drawn, void (*f)(Tensor&)) {
   { std::as_const(drawn).form() } -> std::convertible_to<std::int64_t>;
 };
 
-// A DrawnStep whose type only its stage knows.
+// A DrawnStep without its type. Only the stage that made it converts it back.
 struct AnyDrawn {
   std::shared_ptr<void> value;
   std::vector<Tensor*> tensors;          // the tensors of `value`, in the order of each_tensor; they may be undefined
@@ -70,7 +70,7 @@ struct Stage {
   std::vector<NamedParameter> trained = {};
   std::vector<NamedParameter> averaged = {};                           // the parameters of the EMA; may be empty
   NamedTensors model = {}, ema = {};                                   // both models as stored in checkpoints: parameters and tables
-  std::function<StepLoss(const StepPart&)> loss = {};                  // called with a tape on
+  std::function<StepLoss(const StepPart&)> loss = {};                  // called while a tape records
   std::function<AnyDrawn(const StepPart&)> drawn = {};                 // `drawn` and `loss_of` are the two parts of `loss`, for recorded steps; both may be empty
   std::function<StepLoss(const AnyDrawn&)> loss_of = {};               // must not copy between host and device
   std::string not_recorded = {};                                       // the reason why `drawn` and `loss_of` are empty
@@ -79,10 +79,10 @@ struct Stage {
   std::function<void(std::int64_t step, const std::filesystem::path& png)> preview = {};   // writes a sample grid; may be empty
   std::string part = {};                                               // the stage's section of the config, such as "fm"; empty: the name
   std::vector<Field> fields = {};                                      // the config that checkpoints store; empty: TrainOptions::fields
-  std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it depends on: {"encoder", "1a2b3c4d"}
+  std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights on which the stage depends: {"encoder", "1a2b3c4d"}
   std::string remark = {};                                             // reported when training begins; may be empty
   WatchConfig watch = {};
-  LoopWatch::Remedies remedies = {};                                   // returns remedies for a number that explodes; empty: the learning rate or clipping
+  LoopWatch::Remedies remedies = {};                                   // returns remedies for a number that explodes; empty: those of LoopWatch
   NamedTensors state = {};                                             // further tensors of a checkpoint; loading overwrites them in place
 
   // Sets the loss in two parts, so that a step can be recorded. `draw` makes the D of a part on the host; `of` computes the loss from that D on the device.

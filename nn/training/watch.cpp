@@ -71,7 +71,7 @@ void LoopWatch::restore(const nlohmann::ordered_json& state) {
     }
     if (state.contains("best") && state["best"].at("number") == config_.keep_best) best_ = state["best"].at("mean").get<double>();
   } catch (const nlohmann::json::exception& e) {
-    throw FileError(fmt::format("{}: state.json of the checkpoint: watch: {}", stage_, e.what()));
+    throw FileError(fmt::format("{}: state.json of the checkpoint: the entry watch is invalid: {}", stage_, e.what()));
   }
 }
 

@@ -28,10 +28,10 @@ struct WatchConfig {
       "reaction to a residual, gradient norm or |du/dt| far above its running median: a warning; a stop (exit code 4); or a rewind to the last good "
       "checkpoint with half the learning rate",
       one_of({"warn", "stop", "rewind"}), flag("on-explosion"));
-    v("explosion_factor", explosion_factor, "factor: a number that is above this multiple of its running median for three steps counts as exploding",
+    v("explosion_factor", explosion_factor, "multiple of the running median: training counts as exploding if a watched number stays above it for three steps in a row",
       range(2, 1e6));
     v("keep_best", keep_best,
-      "column of metrics.csv that decides the best checkpoint: the one with the column's lowest mean since the checkpoint before it is kept as checkpoints/best; empty: none is kept",
+      "name of a column of metrics.csv: the checkpoint with the lowest mean of this column since the previous checkpoint is also kept as checkpoints/best; empty: none is",
       flag("keep-best"));
   }
 };

@@ -7,7 +7,7 @@
 namespace fm {
 namespace {
 
-// Sends a few bytes, which a new connection accepts at once.
+// Sends a few bytes without waiting: the send buffer of a new connection is empty and has room for them.
 bool send_now(const Socket& s, const std::string& bytes) { return send_all(s, bytes.data(), bytes.size(), {steady_seconds()}) == Io::done; }
 
 }  // namespace
@@ -33,7 +33,7 @@ Admission::State Admission::hear_hello(Pending& p) {
   if (!hello) return State::over;
   p.guest.hello = *hello;
   p.guest.transcript = p.received + encode_challenge(random_bytes(nonce_bytes));
-  // A process of another version reads our version in the challenge.
+  // The challenge is sent even to a process of another version, which reads this version from it.
   if (!send_now(p.guest.socket, p.guest.transcript.substr(hello_bytes)) || hello->version != rendezvous_protocol) return State::over;
   p.received.clear();
   p.challenged = true;
@@ -69,7 +69,7 @@ std::vector<Admission::Guest> Admission::admit(double seconds) {
       if (state == State::over || steady_seconds() > p.deadline) p.guest.socket = Socket();
     }
     any = std::erase_if(pending_, [](const Pending& p) { return !p.guest.socket.open(); }) > 0 || any;
-    // A pending connection cannot be accepted, because no descriptor is free.
+    // Nothing was done before the deadline: a connection that waits cannot be accepted, because no descriptor is free.
     if (!any && steady_seconds() < until) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   } while (guests.empty() && steady_seconds() < until);
   return guests;

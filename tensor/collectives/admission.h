@@ -1,5 +1,5 @@
-// Accepts connections that prove the secret (hello.h). Others cannot delay it: all connections are read at the same time, each has a few seconds
-// for its proof, and their number is limited. A connection that does not begin with a hello is closed at its first wrong byte.
+// Accepts connections that prove the secret (hello.h). Other connections cannot delay them: all connections are read at the same time, each has a
+// few seconds for its proof, and their number is limited. A connection that does not begin with a hello is closed at its first wrong byte.
 #pragma once
 
 #include <functional>
@@ -14,7 +14,7 @@ namespace fm {
 struct AdmissionRules {
   std::string secret;
   double prove_within = 10;              // seconds
-  std::size_t most_pending = 128;        // connections without a proof so far; one more closes the oldest
+  std::size_t most_pending = 128;        // connections that have not proved the secret yet; a further one closes the oldest
   // Called for a peer with another secret: its claimed rank and its address.
   std::function<void(int rank, const std::string& address)> wrong_secret = {};
 };

@@ -1,5 +1,5 @@
 // The interface of a transport of messages between ranks. Collectives on the CPU are built on it (message_communicator.h). Only one thread may
-// use it.
+// use a channel.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,7 @@ class Channel {
   // Returns the peers for which this rank waits.
   virtual std::vector<int> waiting_for() const = 0;
 
-  // Sends a short text beside the data, which do not delay it. Never waits. Has no effect if the peer is lost.
+  // Sends a short text to a peer. Data in transit do not delay it. Never waits. Has no effect if the peer is lost.
   virtual void notify(int peer, const std::string& text) = 0;
   // Returns the texts that arrived since the last call, with their senders. A peer whose connection is closed gives the text "gone", once.
   virtual std::vector<std::pair<int, std::string>> notices() = 0;

@@ -15,7 +15,7 @@ Communicator::Work nothing_to_do() {
 }
 
 Communicator::Work refuse_peer(const char* what, int peer) {
-  throw Error(std::string(what) + " rank " + std::to_string(peer) + ": this rank is alone");
+  throw Error(std::string(what) + " rank " + std::to_string(peer) + ": this communicator has a single rank");
 }
 
 }  // namespace

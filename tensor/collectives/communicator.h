@@ -1,9 +1,9 @@
 // Communication of processes that train together. The tensors of all ranks must have equal shapes and types, and all ranks must call
 // the same operations in the same order; that order is also the order in which they run.
 //
-// All operations work in place on contiguous tensors, and begin at once: `..._start` returns while the data are in transit, and neither side may
-// access the tensor until the Work is done. Sums add the ranks' numbers in the order of the ranks (f32 in double), so all ranks get the
-// same bits, and so does every run. Tensors on GPUs: nccl.h, which also defines get() for them.
+// All operations work in place on contiguous tensors. `..._start` returns while the data are in transit, and no rank may access its tensor before
+// its Work is done. Sums on CPUs add the ranks' numbers in the order of the ranks (f32 in double), so all ranks and all runs get the same bits.
+// For tensors on GPUs nccl.h describes the order of sums and what get() waits for.
 //
 //   auto under_way = ranks.all_reduce_start(gradients);
 //   ... other work ...
@@ -43,9 +43,9 @@ class Communicator {
   virtual int size() const = 0;
   bool first() const { return rank() == 0; }
 
-  // Leaves the sum over ranks on each rank. f32, f64 and i64.
+  // Replaces x, on each rank, by the sum over ranks. Types: f32, f64 and i64; on GPUs also bf16.
   virtual Work all_reduce_start(const Tensor& x) = 0;
-  // Leaves the sum over ranks of piece r on rank r. The contents of the other pieces are undefined afterwards.
+  // Replaces piece r of x, on rank r, by its sum over ranks. The other pieces are undefined afterwards. Types as for all_reduce_start.
   virtual Work reduce_scatter_start(const Tensor& x, const Counts& counts) = 0;
   // Copies each rank's piece to all ranks. Any type.
   virtual Work all_gather_start(const Tensor& x, const Counts& counts) = 0;

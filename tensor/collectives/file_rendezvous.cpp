@@ -38,11 +38,11 @@ class OpenFile {
   int descriptor_;
 };
 
-// Returns why an open file cannot be trusted: another user owns it, or may read or write it. Empty if only this user can.
+// Returns why an open file cannot be trusted: another user owns it, or may read or write it. Empty if only this user can read and write it.
 std::string not_ours(int descriptor) {
   struct stat s {};
   if (fstat(descriptor, &s) != 0) return std::strerror(errno);
-  if (!S_ISREG(s.st_mode)) return "it is no ordinary file";
+  if (!S_ISREG(s.st_mode)) return "it is not a regular file";
   if (s.st_uid != geteuid()) return "it belongs to user " + std::to_string(s.st_uid) + ", but this process runs as user " + std::to_string(geteuid());
   if ((s.st_mode & 077) != 0) return "users other than its owner may read or write it";
   return "";
@@ -89,7 +89,7 @@ std::string look_at(const FileRendezvous& where, std::string* why) {
   std::memcpy(&head, text.data(), std::min(sizeof head, text.size()));
   const std::string bytes = text.size() > sizeof head ? text.substr(sizeof head) : "";
   if (text.size() < sizeof head || head.magic != wanted.magic)
-    *why = path.string() + " is not a rendezvous of this program";
+    *why = path.string() + " is not a rendezvous file of this program";
   else if (bytes.size() != head.bytes)
     *why = path.string() + " has " + std::to_string(bytes.size()) + " bytes of " + std::to_string(head.bytes);
   else if (crc32c(bytes) != head.checksum)

@@ -38,7 +38,7 @@ struct Hello {
 enum class Verdict : std::uint32_t { welcome, refused, lost, stopped };
 struct VerdictHead {
   Verdict code = Verdict::refused;
-  std::uint32_t bytes = 0;                                // of the text that follows
+  std::uint32_t bytes = 0;                                // length of the text that follows
   Digest proof{};
 };
 
@@ -46,16 +46,16 @@ struct VerdictHead {
 bool may_begin(std::string_view received, std::uint64_t magic);
 
 std::string encode(const Hello& hello);
-// No value if it is not a hello: another magic or length, an unknown purpose.
+// Returns no value if the bytes are not a hello: wrong magic number or length, or an unknown purpose.
 std::optional<Hello> decode_hello(std::string_view bytes);
 std::string encode_challenge(const std::string& nonce);
-// Returns the version of the other side. No value if it is not a challenge.
+// Returns the version of the other side, or no value if the bytes are not a challenge.
 std::optional<std::uint32_t> version_of_challenge(std::string_view bytes);
 
-// `transcript`: the bytes of the hello and of the challenge.
+// Returns the proof of the side that connects. `transcript`: the bytes of the hello and of the challenge.
 Digest proof_of_rank(std::string_view secret, std::string_view transcript);
 std::string encode_verdict(Verdict code, std::string_view text, std::string_view secret, std::string_view transcript);
-// No value if it is not a verdict, or its text is longer than `most` bytes.
+// Returns no value if the bytes are not a verdict, or if its text is longer than `most` bytes.
 std::optional<VerdictHead> decode_verdict_head(std::string_view bytes, std::size_t most);
 bool is_genuine(const VerdictHead& head, std::string_view text, std::string_view secret, std::string_view transcript);
 
@@ -66,11 +66,12 @@ struct Place {
 };
 using Places = std::vector<Place>;
 std::string to_text(const Places& places);
-// No value if it is not a list of `size` ranks, each with a host of at most 64 letters, digits, '.', ':', '-', '%' and a port from 1 to 65535.
+// Returns no value if the text is not a list of `size` ranks, each with a host of at most 64 letters, digits, '.', ':', '-', '%' and a port from
+// 1 to 65535.
 std::optional<Places> parse_places(std::string_view text, int size);
 constexpr std::size_t most_bytes_of_place = 72, most_bytes_of_reason = 1024;
 
-// At most `most` characters; characters other than printable ASCII become '?'.
+// Returns the first `most` characters of the text; characters other than printable ASCII become '?'.
 std::string printable(std::string_view text, std::size_t most = 300);
 
 }  // namespace fm

@@ -28,7 +28,7 @@ Conversation foreign(const std::string& received) {
 Conversation introduce(const Socket& s, const Hello& hello, const std::string& secret, double first_word_within, std::size_t most_text,
                        const Patience& patience) {
   std::string transcript = encode(hello), received;
-  send_all(s, transcript.data(), transcript.size(), patience);            // a failure shows as the missing answer
+  send_all(s, transcript.data(), transcript.size(), patience);            // if this fails, no answer arrives below
   const Io first = receive_all(s, received, challenge_bytes, challenge_magic, patience.until(steady_seconds() + first_word_within));
   if (!may_begin(received, challenge_magic)) return foreign(received);
   if (first != Io::done)

@@ -24,13 +24,13 @@ void check(const char* op, const Tensor& x, bool sums) {
   if (!x.is_contiguous()) throw ShapeError(std::string(op) + ": the tensor " + to_string(x.shape()) + " is not contiguous");
   if (x.device() != Device{}) throw DeviceError(std::string(op) + ": only tensors on the CPU can be sent in messages between ranks");
   if (sums && x.dtype() != DType::f32 && x.dtype() != DType::f64 && x.dtype() != DType::i64)
-    throw DTypeError(std::string(op) + ": can sum f32, f64 and i64, not " + name_of(x.dtype()));
+    throw DTypeError(std::string(op) + ": only f32, f64 and i64 can be summed, not " + name_of(x.dtype()));
 }
 
 void check_counts(const char* op, const Tensor& x, const Communicator::Counts& counts, int ranks) {
   if (static_cast<int>(counts.size()) == ranks && std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) == x.numel()) return;
-  throw ShapeError(std::string(op) + ": the pieces of " + std::to_string(counts.size()) + " ranks do not make up " + to_string(x.shape()) +
-                   " on " + std::to_string(ranks) + " ranks");
+  throw ShapeError(std::string(op) + ": the counts of " + std::to_string(counts.size()) + " pieces must add up to the tensor " + to_string(x.shape()) +
+                   ", with a piece for each of the " + std::to_string(ranks) + " ranks");
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ MessageCommunicator::MessageCommunicator(Open open, WatchOptions watch) : watch_
 }
 
 MessageCommunicator::~MessageCommunicator() {
-  if (!ended_) abandon("it ended without a word");
+  if (!ended_) abandon("it ended without giving a reason");
 }
 
 // ---- the thread -------------------------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ void MessageCommunicator::run_job(Job& job) {
       }
       lost_at_ = watch_.clock(), lost_text_ = e.what();
       others_stopped_ = dynamic_cast<const RankStoppedError*>(&e) != nullptr;
-      tell_all((others_stopped_ ? stopped : failed) + lost_text_);      // so that ranks that have not noticed report the cause, not this rank's exit
+      tell_all((others_stopped_ ? stopped : failed) + lost_text_);      // so that ranks that have not noticed the loss report its cause
     }
     if (*job.op) unfinished_.push_back(std::move(job.run));      // keeps its tensors alive: a transport may still write into them
     job.done.set_exception(lost_);
@@ -185,7 +185,7 @@ Communicator::Work MessageCommunicator::start(const char* op, std::size_t bytes,
   Work work = job.done.get_future().share();
   {
     const std::lock_guard lock(mutex_);
-    if (ended_) throw Error("a communicator was used after its end");
+    if (ended_) throw Error("a communicator was used after finish() or abandon()");
     jobs_.push_back(std::move(job));
   }
   wake_.notify_one();

@@ -1,7 +1,7 @@
 // Collectives by messages, on a separate thread: the caller computes while data move. The same thread sends heartbeats to the other ranks and
 // checks theirs, so that a lost rank ends the work of all instead of blocking them.
 //
-//   sum        rank r adds piece r of all ranks; then each rank sends its piece to all: each rank sends 2 (N-1)/N of the data
+//   sum        rank r adds piece r of all ranks, then sends the result to all ranks. So each rank sends 2 (N-1)/N of the data.
 #pragma once
 
 #include <condition_variable>
@@ -19,12 +19,12 @@ namespace fm {
 struct WatchOptions {
   double lost_after = 15;                         // seconds of silence after which a rank counts as lost
   double beat_every = 1;                          // seconds between heartbeats
-  // Seconds after the loss of a rank in which the caller must notice it (get() throws) and end. After them on_lost is called, on the communicator's
-  // own thread.
+  // Seconds that the caller has, after the loss of a rank, to notice it (get() throws) and end. If they pass, on_lost is called on the
+  // communicator's own thread.
   double grace = 10;
   std::function<void(const std::string& what)> on_lost = {};
-  // Returns the reason for this rank to stop, or "". The other ranks' stop_heard is called with it within a quarter of a second, whatever this rank
-  // waits for.
+  // Returns the reason for this rank to stop, or "". The other ranks' stop_heard is called with this reason within a quarter of a second, even
+  // while this rank waits.
   std::function<std::string()> stop_asked = {};
   std::function<void(const std::string& why)> stop_heard = {};
   // For tests: the clock of all times above, in seconds, and the real seconds between two polls of the thread (0: a quarter of beat_every).

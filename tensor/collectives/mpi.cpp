@@ -35,7 +35,7 @@ class MpiChannel : public Channel {
     if (size_ != expected_size || rank_ != expected_rank)
       throw ConfigError("the launcher gives rank " + std::to_string(expected_rank) + " of " + std::to_string(expected_size) + ", but MPI gives " +
                         std::to_string(rank_) + " of " + std::to_string(size_) +
-                        ": use the mpirun of the MPI that this program was built with, or --rendezvous HOST:PORT");
+                        ": start the ranks with the mpirun of the MPI that this program was built with, or give --rendezvous HOST:PORT");
     MPI_Comm_dup(MPI_COMM_WORLD, &data_);
     MPI_Comm_dup(MPI_COMM_WORLD, &notices_);
     MPI_Comm_set_errhandler(data_, MPI_ERRORS_RETURN);
@@ -97,7 +97,7 @@ class MpiChannel : public Channel {
       if (!there) return out;
       MPI_Get_count(&status, MPI_BYTE, &bytes);
       if (bytes < 0 || bytes > most_bytes_of_notice)
-        throw RankLostError("rank " + std::to_string(status.MPI_SOURCE) + " was lost: it sends a notice of " + std::to_string(bytes) + " bytes");
+        throw RankLostError("rank " + std::to_string(status.MPI_SOURCE) + " was lost: it sends a notice of " + std::to_string(bytes) + " bytes, an invalid length");
       std::string text(static_cast<std::size_t>(bytes), ' ');
       check(MPI_Recv(text.data(), bytes, MPI_BYTE, status.MPI_SOURCE, notice_tag, notices_, MPI_STATUS_IGNORE), "MPI_Recv");
       out.emplace_back(status.MPI_SOURCE, text);
@@ -121,7 +121,7 @@ class MpiChannel : public Channel {
   int rank_ = 0, size_ = 1;
   MPI_Comm data_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
   std::vector<MPI_Request> requests_;
-  std::vector<int> peers_;               // of the requests
+  std::vector<int> peers_;               // the peer of each request
   std::list<Notice> sent_;               // a list, because the texts must not move while they are sent
 };
 

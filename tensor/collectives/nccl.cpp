@@ -158,7 +158,7 @@ class NcclCommunicator : public Communicator {
   std::deque<std::shared_ptr<Operation>> under_way_;
   std::vector<cudaEvent_t> idle_events_;
   std::function<void(const Span&)> observer_;
-  cudaEvent_t origin_ = nullptr;  // the zero of event times; `origin_time_` on the steady clock
+  cudaEvent_t origin_ = nullptr;  // the zero of event times, recorded at `origin_time_` on the steady clock
   double origin_time_ = 0;
   bool stopping_ = false, finished_ = false;
   std::thread watchdog_;
@@ -170,13 +170,13 @@ void NcclCommunicator::check_tensor(const char* op, const Tensor& x, bool sums) 
     throw DeviceError(what + "the tensor is on " + to_string(x.device()) + ", this rank communicates from " + to_string(device_));
   if (!x.is_contiguous()) throw ShapeError(what + "the tensor " + to_string(x.shape()) + " is not contiguous");
   if (sums && (x.dtype() == DType::u8 || x.dtype() == DType::i32))
-    throw DTypeError(what + "can sum f32, f64, bf16 and i64, not " + name_of(x.dtype()));
+    throw DTypeError(what + "only f32, f64, bf16 and i64 can be summed, not " + name_of(x.dtype()));
 }
 
 void NcclCommunicator::check_counts(const char* op, const Tensor& x, const Counts& counts) const {
   if (static_cast<int>(counts.size()) == size() && std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) == x.numel()) return;
-  throw ShapeError(std::string(op) + ": the pieces of " + std::to_string(counts.size()) + " ranks do not make up " + to_string(x.shape()) +
-                   " on " + std::to_string(size()) + " ranks");
+  throw ShapeError(std::string(op) + ": the counts of " + std::to_string(counts.size()) + " pieces must add up to the tensor " + to_string(x.shape()) +
+                   ", with a piece for each of the " + std::to_string(size()) + " ranks");
 }
 
 // ---- operations -------------------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ Communicator::Work NcclCommunicator::start(const char* op, const Tensor& x, bool
   auto operation = std::make_shared<Operation>(Operation{op, x.bytes(), x, now()});
   std::unique_lock lock(mutex_);
   if (failure_) std::rethrow_exception(failure_);
-  if (!comm_) throw Error("a communicator was used after its end");
+  if (!comm_) throw Error("a communicator was used after finish() or abandon()");
   cuda::use(device_.index);
   if (x.numel() > 0) {
     check(cudaEventRecord(asked_, cuda::current_stream()), "cudaEventRecord");
@@ -205,7 +205,7 @@ Communicator::Work NcclCommunicator::start(const char* op, const Tensor& x, bool
     if (!operation->done) return;  // it finished long ago
     cuda::use(device_.index);
     check(cudaStreamWaitEvent(cuda::current_stream(), operation->done), "cudaStreamWaitEvent");
-    operation->x = Tensor();  // the next user of its memory comes later on the compute stream
+    operation->x = Tensor();  // safe: the compute stream runs the next use of this memory later
   };
   return std::async(std::launch::deferred, wait).share();
 }

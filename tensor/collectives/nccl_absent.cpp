@@ -5,7 +5,7 @@
 namespace fm {
 
 namespace {
-constexpr const char* absent = "this build is without NCCL, by which ranks on GPUs communicate (meson setup -Dnccl=enabled; needs CUDA and NCCL)";
+constexpr const char* absent = "this build is without NCCL, by which ranks on GPUs communicate: build with meson setup -Dnccl=enabled (needs CUDA and NCCL)";
 }
 
 std::string nccl_version() { return ""; }

@@ -74,7 +74,7 @@ void refuse_shared_gpus(Communicator& control, Device device) {
     control.finish();  // all ranks end here, for the same reason
     throw ConfigError("ranks " + std::to_string(other->second) + " and " + std::to_string(r) + " are both on the GPU " + names[r] + " of " +
                       places[r].substr(0, places[r].find(' ')) +
-                      ": start fewer ranks on that machine, or give each its own (--device cuda:N)");
+                      ": start fewer ranks on that machine, or give each its own GPU (--device cuda:N)");
   }
 }
 

@@ -39,8 +39,8 @@ std::string objection(const Hello& h, const TcpRendezvous& w, bool there_already
   const std::string who = "rank " + std::to_string(h.rank);
   if (h.job != crc32c(w.job)) return "rank 0 at " + place(w) + " belongs to another job";
   if (h.size != w.size) return "rank 0 expects " + std::to_string(w.size) + " ranks, but this rank expects " + std::to_string(h.size);
-  if (h.rank <= 0 || h.rank >= w.size) return who + " is not below " + std::to_string(w.size);
-  if (h.purpose == HelloPurpose::join && (h.port < 1 || h.port > 65535)) return who + " gives no valid port";
+  if (h.rank <= 0 || h.rank >= w.size) return who + " is not above 0 and below " + std::to_string(w.size);
+  if (h.purpose == HelloPurpose::join && (h.port < 1 || h.port > 65535)) return who + " does not give a port from 1 to 65535";
   if (there_already) return who + " is connected already: two processes were started with the same rank";
   return "";
 }
@@ -136,7 +136,7 @@ Attempt try_to_join(const TcpRendezvous& w, const Socket& s, const Patience& pat
     case End::foreign: return {{}, not_rank_0 + c.text, true};
     case End::silent: return {{}, not_rank_0 + c.text, c.text.ends_with("nothing")};
     case End::other_version:
-      return {{}, "rank 0 at " + at + " is of another version of this program (protocol " + c.text + ", this is " + std::to_string(rendezvous_protocol) + ")", true};
+      return {{}, "rank 0 at " + at + " is of another version of this program (protocol " + c.text + ", this rank's is " + std::to_string(rendezvous_protocol) + "): start all ranks from the same build", true};
     case End::other_secret:
       return {{}, "rank 0 at " + at + " has another secret than this rank: give all ranks the same FLOWMAP_RENDEZVOUS_SECRET, or none", true};
     case End::ended: throw RankLostError("rank 0 at " + at + " ended or stopped answering before all ranks had connected");
@@ -150,7 +150,7 @@ Attempt try_to_join(const TcpRendezvous& w, const Socket& s, const Patience& pat
   return {Joined{std::move(door), std::move(*places)}, "", true};
 }
 
-// Joins at a fixed address. Rank 0 may start to listen later, but another program that listens there will not go away.
+// Joins at a fixed address. Tries again while nothing listens there, because rank 0 may start later. Fails at once if another program listens there.
 Joined join_at(const TcpRendezvous& w, const Patience& patience) {
   const double begin = steady_seconds();
   double first_silence = 0;
@@ -190,7 +190,7 @@ Joined join_where_found(TcpRendezvous& w, const Patience& patience) {
     Attempt a = try_to_join(w, s, patience);
     if (a.joined) return std::move(*a.joined);
     why = a.why;
-    // An earlier job that is just ending may refuse too.
+    // A refusal may come from an earlier job that is just ending.
     if (a.refused && first_refusal == 0) first_refusal = steady_seconds();
     if (a.refused && steady_seconds() - first_refusal > 3) throw ConfigError(me(w) + ": " + why);
   }
@@ -206,7 +206,7 @@ Socket connect_to_rank(const TcpRendezvous& w, int r, HelloPurpose purpose, cons
   bool hopeless = false;
   Socket s;
   Conversation c;
-  for (;; pause(0.25, patience)) {               // tries again if the other rank closed the connection at once: too many were pending there
+  for (;; pause(0.25, patience)) {               // tries again if the other rank closed the connection at once, because too many were pending there
     s = connect_to(host, p.port, patience, &why, &hopeless);
     if (!s.open() && hopeless) throw ConfigError(who + why);
     if (!s.open()) throw RankLostError(who + why);
@@ -253,7 +253,7 @@ class Table {
   int seat(Admission::Guest& guest) {
     const Hello& h = guest.hello;
     std::string why = objection(h, w_, h.purpose == HelloPurpose::join);            // a join is too late: all ranks have joined
-    if (why.empty() && (h.to != w_.rank || h.rank <= w_.rank)) why = "this is rank " + std::to_string(w_.rank);
+    if (why.empty() && (h.to != w_.rank || h.rank <= w_.rank)) why = "the process at this address is rank " + std::to_string(w_.rank);
     if (why.empty() && slot(h.rank, h.purpose).open()) why = "rank " + std::to_string(h.rank) + " is connected already";
     const Io sent = answer(guest, why.empty() ? Verdict::welcome : Verdict::refused, why, w_.secret, {steady_seconds() + 1});
     if (!why.empty() || sent != Io::done) return 0;

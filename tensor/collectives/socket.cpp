@@ -33,7 +33,7 @@ struct Address {
 };
 
 struct Resolved {
-  int code = 0;                          // of getaddrinfo
+  int code = 0;                          // result of getaddrinfo
   std::vector<Address> addresses;
 };
 
@@ -176,10 +176,10 @@ Socket::~Socket() {
 std::vector<Socket> listen_at(const std::string& host, int port, const Patience& patience) {
   const std::string where = "cannot listen at " + (host.empty() ? "port" : host) + (host.empty() ? " " : ":") + std::to_string(port) + ": ";
   const Resolved r = resolve(host, port, patience, true);
-  if (r.code != 0) throw ConfigError(where + "this name is unknown here (" + gai_strerror(r.code) + ")");
+  if (r.code != 0) throw ConfigError(where + "this name is unknown on this machine (" + gai_strerror(r.code) + ")");
   std::vector<Socket> listeners;
   int error = EADDRINUSE;
-  // The free port that the first address gives may be taken at the next address: then it tries again.
+  // The free port found at the first address may be taken at the next one: then another port is tried.
   for (int tries = 0; error == EADDRINUSE && tries < (port == 0 ? 20 : 1); ++tries) error = try_listen_on_all(r.addresses, port, listeners);
   if (error == 0) return listeners;
   if (error == EADDRNOTAVAIL)
@@ -222,7 +222,7 @@ Socket connect_to(const std::string& host, int port, const Patience& patience, s
   const double begin = steady_seconds();
   for (;; nap = std::min(1.0, nap * 1.5)) {
     const Resolved r = resolve(host, port, patience);
-    if (r.code != 0) *why = "the name " + host + " is unknown here (" + gai_strerror(r.code) + ")";
+    if (r.code != 0) *why = "the name " + host + " is unknown on this machine (" + gai_strerror(r.code) + ")";
     bool stuck = true;
     for (const Address& a : r.addresses) {
       int error = 0;

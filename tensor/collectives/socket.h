@@ -43,9 +43,9 @@ class Socket {
 // unknown, or none of its addresses belongs to this machine.
 std::vector<Socket> listen_at(const std::string& host, int port, const Patience& patience);
 int port_of(const Socket& socket);
-std::string address_of(const Socket& socket);          // of this end, in digits
+std::string address_of(const Socket& socket);          // address of this end of the connection, in digits
 std::string address_of_peer(const Socket& socket);
-bool is_loopback(const std::string& address);          // of digits: 127.x.x.x, ::1
+bool is_loopback(const std::string& address);          // true for 127.x.x.x and ::1, in digits
 // True if all addresses of this name are loopback addresses of the machine. False for unknown names.
 bool means_this_machine_alone(const std::string& host, const Patience& patience);
 

@@ -78,7 +78,7 @@ class TcpChannel : public Channel {
       flush(p);
       p.line_closed = receive_some(p.line, p.heard, most_heard) == Io::closed;
       for (std::size_t end; (end = p.heard.find('\n')) != std::string::npos; p.heard.erase(0, end + 1)) out.emplace_back(r, p.heard.substr(0, end));
-      if (p.heard.size() >= most_heard) throw RankLostError("rank " + std::to_string(r) + " was lost: it sends a notice that does not end");
+      if (p.heard.size() >= most_heard) throw RankLostError("rank " + std::to_string(r) + " was lost: it sends a notice of 64 KiB or more");
       if (p.line_closed) out.emplace_back(r, "gone");
     }
     return out;
@@ -89,12 +89,12 @@ class TcpChannel : public Channel {
     char* data;
     std::size_t bytes;
     std::uint64_t announced;             // the size, sent before the data: both sides must agree
-    std::size_t done;                    // of the eight bytes of `announced` and of the data
+    std::size_t done;                    // bytes moved so far, of the eight of `announced` and of the data
   };
   struct Peer {
     Socket data, line;
     std::deque<Part> sends, receives;
-    std::string said, heard;             // notices: not yet sent, not yet complete
+    std::string said, heard;             // notices: `said` is still to be sent, `heard` is incomplete
     bool data_closed = false, line_closed = false;
   };
   static constexpr std::size_t head = sizeof(std::uint64_t), most_heard = 1 << 16;
@@ -110,7 +110,7 @@ class TcpChannel : public Channel {
     return {p.data + (p.done - head), p.bytes - (p.done - head)};
   }
 
-  // Moves as much as possible without waiting. notices() reports a closed connection, after the last words of its rank.
+  // Moves as much as possible without waiting. notices() reports a closed connection, after the last notices of its rank.
   template <class Call> static void advance(std::deque<Part>& parts, bool& closed, bool receiving, int rank, const Call& io) {
     while (!parts.empty() && !closed) {
       Part& part = parts.front();

@@ -1,9 +1,10 @@
 // Messages by TCP, which needs only an address that all ranks can reach. Every pair of ranks has two connections, one for data and
 // one for notices, so that a rank that is busy with data still receives heartbeats.
 //
-// Rendezvous: rank 0 listens at its given address and at no other. The other ranks try to connect until the deadline. Both sides of every
-// connection prove that they have the same secret (hello.h). Without a secret any process that reaches the port may join. Rank 0 refuses a second
-// process with the same rank, a rank of another job and another number of ranks, and names missing ranks. After the start no rank listens.
+// Rendezvous: rank 0 listens at its given address only (but see from_other_machines). The other ranks try to connect until the deadline. Both
+// sides of every connection prove that they have the same secret (hello.h). Without a secret any process that reaches the port may join. Rank 0
+// refuses a second process with the same rank, a rank of another job and another number of ranks, and names missing ranks. After the start no
+// rank listens.
 #pragma once
 
 #include <functional>
@@ -15,7 +16,7 @@
 namespace fm {
 
 struct TcpRendezvous {
-  std::string host;                      // of rank 0, which listens at the addresses of this name on its machine
+  std::string host;                      // rank 0's: it listens at the addresses of this name that belong to its machine
   int port = 0;                          // 0 on rank 0: any free port, reported by `listening`
   std::string job;                       // ranks of another job are refused
   int rank = 0, size = 1;
@@ -24,9 +25,9 @@ struct TcpRendezvous {
   // True if other machines must reach rank 0. If its machine resolves `host` to a loopback address, rank 0 then listens at all addresses.
   bool from_other_machines = false;
 
-  // For an unknown address of rank 0 (port 0). Rank 0 publishes its address (`listening`). The other ranks poll `find`, which returns an empty host
-  // as long as nothing is published. A found address may be outdated, so it is tried until rank 0 answers there. `called` names, in messages, the
-  // place where the address is published.
+  // Used if the address of rank 0 is not known (port 0). Rank 0 publishes its address (`listening`). The other ranks poll `find`, which returns an
+  // empty host until an address is published. A found address may be outdated, so it is tried until rank 0 answers there. `called` names, in
+  // messages, the place where the address is published.
   struct Found {
     std::string host;
     int port = 0;

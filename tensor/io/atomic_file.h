@@ -36,11 +36,11 @@ std::filesystem::path temporary_name(const std::filesystem::path& path);
 // Flushes a file or folder to the disk. Throws FileError.
 void flush_to_disk(const std::filesystem::path& path);
 
-// Renames `temporary` (a flushed file or folder) to `path` and flushes the folder that holds them. A folder under `path` must not
-// exist yet; a file is replaced. Throws FileError.
+// Renames `temporary` (a flushed file or folder) to `path` and flushes the folder that holds them. `path` must not be an
+// existing folder; an existing file is replaced. Throws FileError.
 void publish(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
-// Points the symbolic link `link` to `target` (relative to the link's folder) by rename, so that readers never miss it.
+// Points the symbolic link `link` to `target` (relative to the link's folder) by rename, so that the link exists at every moment.
 void link_atomically(const std::filesystem::path& link, const std::filesystem::path& target);
 
 // Removes temporary files of killed processes, every `*.tmp-<digits>`, in `folder` but not in folders below it. Returns their number.

@@ -130,7 +130,7 @@ void widen(const std::byte* from, Tensor& to, FileType type, const std::string& 
     case FileType::u64:
       return convert<std::uint64_t, std::int64_t>(from, to, big, [&](std::uint64_t x) {
         if (x > std::uint64_t(std::numeric_limits<std::int64_t>::max()))
-          throw UnreadError(place, fmt::format("{} does not fit into i64, the type for u64: save it as f64 or in two parts", x));
+          throw UnreadError(place, fmt::format("{} does not fit into i64, the type that u64 is read as: save the array as f64 or in two parts", x));
         return std::int64_t(x);
       });
     default:

@@ -61,7 +61,7 @@ std::string_view text_of(std::span<const std::byte> bytes) { return {reinterpret
 void check_count(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape, std::size_t bytes) {
   const std::int64_t count = product(shape);
   if (count < 0 || std::size_t(count) * size_of(dtype) != bytes) {
-    throw ShapeError(fmt::format("npy {}: shape ({}) of {} does not have {} bytes", in_quotes(name), fmt::join(shape, ", "), name_of(dtype), bytes));
+    throw ShapeError(fmt::format("npy {}: shape ({}) of {} does not take the given {} bytes", in_quotes(name), fmt::join(shape, ", "), name_of(dtype), bytes));
   }
 }
 
@@ -72,15 +72,15 @@ NpyArray view_npy(std::string_view bytes, const std::string& name) {
   if (!header.type) throw UnreadError(name, header.why);
   if (!read_as(*header.type)) throw UnreadError(name, cannot_read(*header.type));
   if (header.shape.size() > std::size_t(max_rank))
-    throw UnreadError(name, fmt::format("{} dimensions, at most {} are supported: reshape it", header.shape.size(), max_rank));
+    throw UnreadError(name, fmt::format("it has {} dimensions, at most {} are supported: reshape it", header.shape.size(), max_rank));
   const std::int64_t count = product(header.shape);
   const std::string_view values = bytes.substr(header.size);
   const std::size_t size = size_of(*header.type);
   if (count < 0 || values.size() / size < std::size_t(count))
-    fail(name, fmt::format("{} bytes of values where the shape ({}) of {} needs more: is it cut off?", values.size(),
+    fail(name, fmt::format("it has {} bytes of values, but the shape ({}) of {} needs more: is the file cut off?", values.size(),
                            fmt::join(header.shape, ", "), name_of(*header.type)));
   if (values.size() != std::size_t(count) * size)
-    fail(name, fmt::format("{} bytes follow its one array: several in one file are not read, save each under a name (numpy.savez)",
+    fail(name, fmt::format("{} bytes follow the array: only one array in a .npy can be read, so save several with numpy.savez",
                            values.size() - std::size_t(count) * size));
   NpyArray array{*header.type, header.big_endian, header.fortran, {}, values};
   for (const std::int64_t d : header.shape) array.shape.push_back(d);
@@ -117,7 +117,7 @@ void NpzWriter::begin(const std::string& name, DType dtype, const std::vector<st
   if (row < 1) throw ShapeError(fmt::format("npz {}: rows of shape ({}) have no elements", in_quotes(name), fmt::join(row_shape, ", ")));
   name_ = name, dtype_ = dtype;
   shape_ = row_shape;
-  shape_.insert(shape_.begin(), std::numeric_limits<std::int64_t>::max());  // the longest number: the header will fit
+  shape_.insert(shape_.begin(), std::numeric_limits<std::int64_t>::max());  // the longest number, so that the final header fits
   row_bytes_ = std::size_t(row) * size_of(dtype);
   head_size_ = npy_header(dtype, shape_).size();
   shape_[0] = 0;
@@ -125,7 +125,7 @@ void NpzWriter::begin(const std::string& name, DType dtype, const std::vector<st
 }
 
 void NpzWriter::append_bytes(DType dtype, std::span<const std::byte> values) {
-  if (dtype != dtype_) throw DTypeError(fmt::format("npz {}: {} values for an array of {}", in_quotes(name_), name_of(dtype), name_of(dtype_)));
+  if (dtype != dtype_) throw DTypeError(fmt::format("npz {}: {} values were given for an array of {}", in_quotes(name_), name_of(dtype), name_of(dtype_)));
   if (row_bytes_ == 0 || values.size() % row_bytes_ != 0) {
     throw ShapeError(fmt::format("npz {}: {} bytes are not whole rows of {} bytes", in_quotes(name_), values.size(), row_bytes_));
   }

@@ -57,7 +57,7 @@ class NpzWriter {
     add<T>(name, shape, std::span<const T>(values));
   }
 
-  // An array (rows, row_shape...) whose rows follow: begin, append any number of whole rows any number of times, end.
+  // Writes an array (rows, row_shape...) in pieces: call begin(), then append() with whole rows as often as needed, then end().
   void begin(const std::string& name, DType dtype, const std::vector<std::int64_t>& row_shape);
   template <class T>
   void append(std::span<const T> rows) {

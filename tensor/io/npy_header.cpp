@@ -132,7 +132,7 @@ std::pair<std::size_t, std::string_view> split_header(std::string_view bytes, co
   if (!bytes.starts_with(npy_magic)) throw UnreadError(name, "not a NumPy array file");
   if (bytes.size() < 12) throw FileError(fmt::format("{}: cut off inside its header", name));
   const int version = bytes[6];
-  if (version < 1 || version > 3) throw UnreadError(name, fmt::format("version {} of NumPy's array files; 1 to 3 can be read", version));
+  if (version < 1 || version > 3) throw UnreadError(name, fmt::format("version {} of NumPy's array files cannot be read; 1 to 3 can", version));
   const std::size_t wide = version == 1 ? 2 : 4;
   std::size_t length = 0;
   for (std::size_t i = 0; i < wide; ++i) length |= std::size_t(static_cast<unsigned char>(bytes[8 + i])) << 8 * i;
@@ -154,7 +154,7 @@ std::optional<FileType> type_of(std::string_view text) {
 std::string why_unread(const std::string& descr, bool structured) {
   if (structured) return fmt::format("a structured array, {}: save each of its fields as an array", in_quotes(descr));
   if (descr.find('O') != descr.npos) return "an array of Python objects: nothing from a file is run here; save it with a numeric type";
-  return fmt::format("type {}; <f2, <f4, <f8, integers of 1 to 8 bytes and |b1 can be read: convert with astype", in_quotes(descr));
+  return fmt::format("elements of type {} cannot be read: convert them with astype to <f2, <f4, <f8, integers of 1 to 8 bytes or |b1", in_quotes(descr));
 }
 
 }  // namespace

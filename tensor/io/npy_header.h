@@ -22,7 +22,7 @@ struct NpyHeader {
 };
 
 // Parses the first bytes of a file. Supports versions 1 to 3, and the forms of Python 2 that NumPy reads (a shape of (3L, 4L)). Throws FileError
-// "<name>: ..." if the file is damaged or truncated or the header is no such dictionary, UnreadError if the file is no NumPy array at all.
+// "<name>: ..." if the file is damaged or truncated or its header is not a dictionary of this form, UnreadError if it is not a NumPy file.
 NpyHeader parse_npy_header(std::string_view bytes, const std::string& name);
 
 }  // namespace fm

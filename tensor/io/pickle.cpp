@@ -27,7 +27,7 @@ void PickleMachine::refuse(const std::string& what) const {
 
 std::string_view PickleMachine::take(std::uint64_t count) {
   if (count > in_.size() - at_) fail(fmt::format("{} bytes are needed, {} are left", count, in_.size() - at_));
-  if (at_ + count > PickleLimits::bytes) refuse(fmt::format("it is longer than {} bytes, the limit of this reader", PickleLimits::bytes));
+  if (at_ + count > PickleLimits::bytes) refuse(fmt::format("the pickle is longer than {} bytes, the limit of this reader", PickleLimits::bytes));
   const std::string_view bytes = in_.substr(at_, count);
   at_ += count;
   return bytes;
@@ -40,7 +40,7 @@ std::uint64_t PickleMachine::little(std::string_view bytes) {
 }
 
 void PickleMachine::push(Id id) {
-  if (stack_.size() >= PickleLimits::nodes) refuse(fmt::format("more than {} values on its stack", PickleLimits::nodes));
+  if (stack_.size() >= PickleLimits::nodes) refuse(fmt::format("its stack has more than {} values, the limit of this reader", PickleLimits::nodes));
   stack_.push_back(id);
 }
 
@@ -75,7 +75,7 @@ void PickleMachine::pop_or_unmark() {
 // ---- nodes ------------------------------------------------------------------------------------------------------------------------
 
 PickleMachine::Id PickleMachine::node(PickleKind kind, std::int64_t value, std::uint32_t extra) {
-  if (tree_.nodes_.size() >= PickleLimits::nodes) refuse(fmt::format("more than {} values", PickleLimits::nodes));
+  if (tree_.nodes_.size() >= PickleLimits::nodes) refuse(fmt::format("it has more than {} values, the limit of this reader", PickleLimits::nodes));
   tree_.nodes_.push_back({.kind = kind, .extra = extra, .integer = value});
   return Id(tree_.nodes_.size() - 1);
 }
@@ -87,7 +87,7 @@ PickleMachine::Id PickleMachine::node(double value) {
 }
 
 PickleMachine::Id PickleMachine::container(PickleKind kind, Ids items) {
-  if (tree_.containers_.size() >= PickleLimits::containers) refuse(fmt::format("more than {} lists and tuples", PickleLimits::containers));
+  if (tree_.containers_.size() >= PickleLimits::containers) refuse(fmt::format("it has more than {} lists and tuples, the limit of this reader", PickleLimits::containers));
   tree_.containers_.emplace_back();
   const Id id = node(kind, 0, std::uint32_t(tree_.containers_.size() - 1));
   growing(id, kind, items.size()) = std::move(items);
@@ -96,7 +96,7 @@ PickleMachine::Id PickleMachine::container(PickleKind kind, Ids items) {
 
 PickleMachine::Ids& PickleMachine::growing(Id id, PickleKind wanted, std::size_t more) {
   expect(id, wanted, "the value that gets entries");
-  if ((item_count_ += more) > PickleLimits::items) refuse(fmt::format("more than {} entries of lists and dicts", PickleLimits::items));
+  if ((item_count_ += more) > PickleLimits::items) refuse(fmt::format("its lists and dicts have more than {} entries, the limit of this reader", PickleLimits::items));
   return tree_.containers_[tree_.nodes_[id].extra];
 }
 
@@ -108,7 +108,7 @@ PickleMachine::Id PickleMachine::expect(Id id, PickleKind wanted, const char* wh
 
 std::int64_t PickleMachine::whole(Id id, const char* what) const {
   const std::int64_t n = tree_.integer(expect(id, PickleKind::integer, what));
-  if (n < 0) fail(fmt::format("{} is {}", what, n));
+  if (n < 0) fail(fmt::format("{} is {}, but cannot be negative", what, n));
   return n;
 }
 

@@ -19,7 +19,7 @@
 
 namespace fm {
 
-// name: a class or function that the pickle mentions; opaque: the result of a call of an unknown one.
+// name: a class or function that the pickle mentions; opaque: the result of calling an unknown class or function.
 enum class PickleKind : std::uint8_t { none, boolean, integer, real, text, bytes, tuple, list, dict, set, tensor, storage, name, opaque };
 const char* name_of(PickleKind kind);  // the name of the kind in Python
 
@@ -50,7 +50,7 @@ struct PickleLimits {
   static constexpr std::size_t names = 1u << 12;                  // different names
   static constexpr std::int64_t expanded = 1 << 20;               // elements of a tensor with more elements than its storage
   static constexpr std::int64_t storage = std::int64_t{1} << 48;  // elements of all storages
-  static constexpr std::int64_t shared = 16;                      // elements of all tensors per element of all storages, beyond `expanded`
+  static constexpr std::int64_t shared = 16;                      // tensors may have this many times the elements of all storages, plus `expanded`
 };
 
 class PickleTree {

@@ -39,7 +39,7 @@ std::uint8_t PickleMachine::check(Id id, std::size_t depth, std::vector<std::uin
   if (heights[id] == unfinished) fail("a list or dict contains itself");
   if (heights[id] != 0) return heights[id];
   const auto limit = [&](std::size_t n) {
-    if (n > PickleLimits::depth) refuse(fmt::format("lists and dicts nested more than {} deep", PickleLimits::depth));
+    if (n > PickleLimits::depth) refuse(fmt::format("its lists and dicts are nested more than {} deep, the limit of this reader", PickleLimits::depth));
   };
   limit(depth);
   std::size_t height = 1;
@@ -56,7 +56,7 @@ std::uint8_t PickleMachine::check(Id id, std::size_t depth, std::vector<std::uin
 // Tied weights share a storage, but a file of a few megabytes must not describe terabytes of tensors that share one.
 void PickleMachine::check_total() const {
   const std::int64_t most = PickleLimits::shared * stored_elements_ + PickleLimits::expanded;
-  if (tensor_elements_ > most) refuse(fmt::format("its tensors have {} elements, too many for storages of {}", tensor_elements_, stored_elements_));
+  if (tensor_elements_ > most) refuse(fmt::format("its tensors have {} elements, too many for storages of {} elements", tensor_elements_, stored_elements_));
 }
 
 }  // namespace fm

@@ -18,7 +18,7 @@ enum class PickleName : std::uint8_t {
   device,
   rebuild_tensor,  // and _v2
   rebuild_tensor_v3,
-  rebuild_parameter,  // and other functions that wrap the tensor in their first argument
+  rebuild_parameter,  // and other functions whose first argument is a tensor that they wrap
   rebuild_from_type,  // a subclass of Tensor
   move_tensor,        // to another device or type
   quantized,
@@ -103,7 +103,7 @@ class PickleMachine {
   Id from_type(Id name, const Ids& arguments);
   Id moved(const Ids& arguments);
   Id unread_tensor(std::string why);
-  static std::optional<FileType> tensor_type(std::string_view name);  // of "float32"
+  static std::optional<FileType> tensor_type(std::string_view name);  // for a name such as "float32"
   std::string_view type_text(Id id) const;
   std::optional<Shape> dimensions(Id id, const char* what, std::string& why) const;
   std::string why_unread(const Ids& arguments, const PickledStorage& s, const std::optional<FileType>& type, std::size_t metadata) const;

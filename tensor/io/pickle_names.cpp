@@ -77,21 +77,21 @@ const char* why_unread_tensor(PickleName name) {
 void PickleMachine::push_name_lines() {
   const std::size_t begin = at_, line = in_.find('\n', begin);
   const std::size_t end = line == in_.npos ? in_.npos : in_.find('\n', line + 1);
-  if (end == in_.npos) fail("a name without an end");
+  if (end == in_.npos) fail("a name has no end");
   take(end + 1 - begin);
   push_name(in_.substr(begin, line - begin), in_.substr(line + 1, end - line - 1));
 }
 
 PickleMachine::Id PickleMachine::name_node(std::string full, PickleName what) {
   if (const auto before = name_index_.find(full); before != name_index_.end()) return before->second;
-  if (tree_.names_.size() >= PickleLimits::names) refuse(fmt::format("more than {} names", PickleLimits::names));
+  if (tree_.names_.size() >= PickleLimits::names) refuse(fmt::format("it has more than {} names, the limit of this reader", PickleLimits::names));
   tree_.names_.push_back({full, std::uint8_t(what)});
   return name_index_[std::move(full)] = node(PickleKind::name, std::int64_t(tree_.names_.size() - 1));
 }
 
 // Pushes a name. An element type becomes text, without "torch.".
 void PickleMachine::push_name(std::string_view module, std::string_view name) {
-  if (module.size() + name.size() > 512) fail(fmt::format("a name of {} bytes is too long", module.size() + name.size()));
+  if (module.size() + name.size() > 512) fail(fmt::format("a name has {} bytes, at most 512 are possible", module.size() + name.size()));
   if (module == "torch" && tensor_type(name))
     return push(node(PickleKind::text, std::int64_t(name.data() - in_.data()), std::uint32_t(name.size())));
   std::string full = fmt::format("{}.{}", module, name);
@@ -126,7 +126,7 @@ void PickleMachine::construct_with_keywords() {
 
 PickleMachine::Id PickleMachine::call(Id name, const Ids& arguments) {
   const auto want = [&](std::size_t least, std::size_t most) {
-    if (arguments.size() < least || arguments.size() > most) fail(fmt::format("{} is called with {} arguments", tree_.name(name), arguments.size()));
+    if (arguments.size() < least || arguments.size() > most) fail(fmt::format("{} is called with {} arguments, a number that this reader does not know", tree_.name(name), arguments.size()));
   };
   // If the first argument is opaque, the result is opaque.
   const auto first = [&](PickleKind kind) {
@@ -155,7 +155,7 @@ PickleMachine::Id PickleMachine::call(Id name, const Ids& arguments) {
     case PickleName::move_tensor:
       return want(2, 4), moved(arguments);
     case PickleName::storage_type:
-      fail("a storage type is called");
+      fail("a storage type is called like a function");
     case PickleName::other:
       return opaque(name);
     default:
@@ -187,7 +187,7 @@ PickleMachine::Id PickleMachine::make_set(Id name, const Ids& arguments) {
 PickleMachine::Id PickleMachine::from_type(Id name, const Ids& arguments) {
   if (is(arguments[0], PickleKind::opaque) || is(arguments[2], PickleKind::opaque)) return opaque(name);
   const Id function = expect(arguments[0], PickleKind::name, "the function that rebuilds a tensor");
-  if (meaning(function) == PickleName::rebuild_from_type) fail("a subclass of a subclass of a tensor");
+  if (meaning(function) == PickleName::rebuild_from_type) fail("a tensor of a subclass is rebuilt from a tensor of a subclass");
   return call(function, tree_.items(expect(arguments[2], PickleKind::tuple, "the arguments of a call")));
 }
 
@@ -197,7 +197,7 @@ void PickleMachine::persistent_id() {
   const Ids& id = tree_.items(expect(pop(), PickleKind::tuple, "a persistent id"));
   const std::string_view kind = id.empty() || !is(id[0], PickleKind::text) ? std::string_view() : tree_.text(id[0]);
   if (kind == "module" && id.size() >= 2) return push(expect(id[1], PickleKind::name, "a module's class"));
-  if (kind != "storage") fail("a persistent id that is no storage");
+  if (kind != "storage") fail("a persistent id does not name a storage");
   push(storage(id));
 }
 

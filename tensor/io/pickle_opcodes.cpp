@@ -82,7 +82,8 @@ void PickleMachine::string(PickleKind kind, std::uint64_t length) {
   push(node(kind, std::int64_t(begin), std::uint32_t(length)));
 }
 
-// Reads a little-endian integer in two's complement. One of more than 64 bits becomes a double: such numbers are seeds of generators, never sizes.
+// Reads a little-endian integer in two's complement. If it has more than 64 bits, it becomes a double: such numbers are seeds of generators, never
+// sizes.
 void PickleMachine::long_integer(std::uint64_t length) {
   const std::string_view bytes = take(length);
   const bool negative = !bytes.empty() && (bytes.back() & 0x80);
@@ -146,13 +147,13 @@ bool PickleMachine::push_string(unsigned char code) {
 // ---- containers -------------------------------------------------------------------------------------------------------------------
 
 void PickleMachine::mark() {
-  if (marks_.size() >= PickleLimits::marks) refuse(fmt::format("more than {} open marks", PickleLimits::marks));
+  if (marks_.size() >= PickleLimits::marks) refuse(fmt::format("it has more than {} open marks, the limit of this reader", PickleLimits::marks));
   marks_.push_back(stack_.size());
 }
 
 // Adds entries to the container on top of the stack. Entries of an opaque value (of a subclass of list or dict) are dropped.
 void PickleMachine::add_items(PickleKind kind, const Ids& items) {
-  if (kind == PickleKind::dict && items.size() % 2 != 0) fail("a key without a value");
+  if (kind == PickleKind::dict && items.size() % 2 != 0) fail("a dict has a key without a value");
   if (is(top(), PickleKind::opaque)) return;
   Ids& all = growing(top(), kind, items.size());
   all.insert(all.end(), items.begin(), items.end());

@@ -77,12 +77,12 @@ std::optional<FileType> among(const List& list, std::string_view name) {
 
 PickleMachine::Id PickleMachine::add_storage(const PickledStorage& s) {
   const std::string key = in_quotes(s.key);
-  if (s.key.empty() || s.key.size() > 64 || s.key.find('/') != s.key.npos) fail(fmt::format("a storage's key is {}", key));
+  if (s.key.empty() || s.key.size() > 64 || s.key.find('/') != s.key.npos) fail(fmt::format("a storage's key is {}: a key has 1 to 64 characters and no slash", key));
   auto& index = s.root ? part_index_ : storage_index_;
   const auto [place, added] = index.emplace(s.key, std::uint32_t(tree_.storages.size()));
   if (added) {
-    if (tree_.storages.size() >= PickleLimits::tensors) refuse(fmt::format("more than {} storages", PickleLimits::tensors));
-    if (s.numel > PickleLimits::storage - stored_elements_) fail(fmt::format("storage {} cannot have {} elements", key, s.numel));
+    if (tree_.storages.size() >= PickleLimits::tensors) refuse(fmt::format("it has more than {} storages, the limit of this reader", PickleLimits::tensors));
+    if (s.numel > PickleLimits::storage - stored_elements_) fail(fmt::format("storage {} cannot have {} elements: all storages together have at most 2^48", key, s.numel));
     if (!s.root) stored_elements_ += s.numel;
     tree_.storages.push_back(s);
   } else if (const PickledStorage& before = tree_.storages[place->second];
@@ -96,7 +96,7 @@ PickleMachine::Id PickleMachine::add_storage(const PickledStorage& s) {
 // ('storage', type, key, location, number of elements[, part]), repeated for every tensor that lives in it. The location (cpu, cuda:0) does
 // not matter here. In files from before PyTorch 1.6 `part` is None, or selects a part of the storage.
 PickleMachine::Id PickleMachine::storage(const Ids& id) {
-  if (id.size() != 5 && id.size() != 6) fail(fmt::format("a storage's persistent id has {} values", id.size()));
+  if (id.size() != 5 && id.size() != 6) fail(fmt::format("a storage's persistent id has {} values instead of 5 or 6", id.size()));
   if (is(id[1], PickleKind::opaque)) return unread_tensor("its storage's type is not known");
   const std::string& full = tree_.name(expect(id[1], PickleKind::name, "a storage's type"));
   const std::string_view name = std::string_view(full).substr(full.rfind('.') + 1);
@@ -110,7 +110,7 @@ PickleMachine::Id PickleMachine::storage(const Ids& id) {
 
 // (key, first element, number of elements)
 PickleMachine::Id PickleMachine::storage_part(Id whole_storage, const Ids& view) {
-  if (view.size() != 3) fail(fmt::format("a part of a storage has {} values", view.size()));
+  if (view.size() != 3) fail(fmt::format("a part of a storage is described by {} values instead of 3", view.size()));
   const auto root = std::uint32_t(tree_.integer(whole_storage));
   PickledStorage part = tree_.storages[root];
   part.key = tree_.text(expect(view[0], PickleKind::text, "the key of a storage's part"));
@@ -125,7 +125,7 @@ PickleMachine::Id PickleMachine::storage_part(Id whole_storage, const Ids& view)
 // ---- tensors ----------------------------------------------------------------------------------------------------------------------
 
 PickleMachine::Id PickleMachine::unread_tensor(std::string why) {
-  if (tree_.tensors.size() >= PickleLimits::tensors) refuse(fmt::format("more than {} tensors", PickleLimits::tensors));
+  if (tree_.tensors.size() >= PickleLimits::tensors) refuse(fmt::format("it has more than {} tensors, the limit of this reader", PickleLimits::tensors));
   tree_.tensors.push_back({.why = std::move(why)});
   return node(PickleKind::tensor, std::int64_t(tree_.tensors.size() - 1));
 }
@@ -134,7 +134,7 @@ PickleMachine::Id PickleMachine::unread_tensor(std::string why) {
 std::optional<Shape> PickleMachine::dimensions(Id id, const char* what, std::string& why) const {
   const auto& items = tree_.items(expect(id, PickleKind::tuple, what));
   if (items.size() > std::size_t(max_rank)) {
-    why = fmt::format("{} dimensions, at most {} are supported: reshape it before saving", items.size(), max_rank);
+    why = fmt::format("it has {} dimensions, at most {} are supported: reshape it before saving", items.size(), max_rank);
     return std::nullopt;
   }
   Shape out;
@@ -150,8 +150,8 @@ std::string_view PickleMachine::type_text(Id id) const {
   return tree_.text(expect(id, PickleKind::text, "a tensor's type"));
 }
 
-// Returns why a tensor cannot be read: the engine lacks its storage's type or its own, or the values would have to be conjugated or negated.
-// Empty if it can be read.
+// Returns why a tensor cannot be read: the engine lacks the type of the storage or of the tensor, or the values would have to be
+// conjugated or negated. Empty if it can be read.
 std::string PickleMachine::why_unread(const Ids& a, const PickledStorage& s, const std::optional<FileType>& type,
                                       std::size_t metadata) const {
   if (!s.type) return cannot_read(s.type_name);
@@ -186,7 +186,7 @@ PickleMachine::Id PickleMachine::tensor(const Ids& a, bool typed_apart) {
     fail(fmt::format("a tensor's shape {} and strides {} have different lengths", to_string(t.shape), to_string(t.strides)));
   check_place(t);
   if (!t.why.empty()) return unread_tensor(std::move(t.why));
-  if (tree_.tensors.size() >= PickleLimits::tensors) refuse(fmt::format("more than {} tensors", PickleLimits::tensors));
+  if (tree_.tensors.size() >= PickleLimits::tensors) refuse(fmt::format("it has more than {} tensors, the limit of this reader", PickleLimits::tensors));
   tree_.tensors.push_back(std::move(t));
   return node(PickleKind::tensor, std::int64_t(tree_.tensors.size() - 1));
 }
@@ -213,7 +213,7 @@ void PickleMachine::check_place(PickledTensor& t) {
   };
   if (over) fail(tensor() + " is impossibly large");
   if (empty) count = 0;
-  if (empty ? t.offset > there : last >= there) fail(fmt::format("{} leaves its storage of {}", tensor(), there));
+  if (empty ? t.offset > there : last >= there) fail(fmt::format("{} does not lie inside its storage of {} elements", tensor(), there));
   if (count > std::max(there, PickleLimits::expanded)) {
     t.why = fmt::format("{} repeats the {} values of its storage too often: save its .contiguous()", tensor(), there);
     return;

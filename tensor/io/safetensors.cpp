@@ -77,7 +77,7 @@ std::string_view header_text(std::string_view bytes, const Problem& fail) {
   std::memcpy(&length, bytes.data(), 8);
   if (length > header_limit)
     fail(fmt::format("a header of {} bytes (the limit is {}); is this another kind of file?", length, header_limit));
-  if (length > bytes.size() - 8) fail(fmt::format("cut short: a header of {} bytes in a file of {}", length, bytes.size()));
+  if (length > bytes.size() - 8) fail(fmt::format("cut short: its header takes {} bytes, but the whole file has {}", length, bytes.size()));
   const std::string_view text = bytes.substr(8, length);
   if (text.empty() || text[0] != '{') fail("the header does not start with '{'");
   return text;
@@ -120,7 +120,7 @@ const json& field(const json& entry, const std::string& name, const char* key, j
 }
 
 std::size_t count(const json& value, const std::string& name, const char* key, const Problem& fail) {
-  if (!value.is_number_unsigned()) fail(name, fmt::format("{} holds something that is not a whole number of zero or more", key));
+  if (!value.is_number_unsigned()) fail(name, fmt::format("{} must hold whole numbers of zero or more only", key));
   return value.get<std::size_t>();
 }
 
@@ -150,7 +150,7 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, const P
   std::size_t elements = 0;
   const json& dims = field(value, name, "shape", json::value_t::array, fail);
   if (!parse_shape(dims, name, entry.shape, elements, fail) && entry.why.empty())
-    entry.why = fmt::format("{} dimensions, at most {} are supported: reshape it before saving", dims.size(), max_rank);
+    entry.why = fmt::format("it has {} dimensions, at most {} are supported: reshape it before saving", dims.size(), max_rank);
   const json& offsets = field(value, name, "data_offsets", json::value_t::array, fail);
   if (offsets.size() != 2) fail(name, fmt::format("data_offsets has {} numbers instead of 2", offsets.size()));
   entry.begin = count(offsets[0], name, "data_offsets", fail);
@@ -169,7 +169,7 @@ void check_cover(const std::vector<SafetensorsEntry>& entries, std::size_t data_
       const char* how = e.begin < at ? "overlapping the tensor that ends" : "leaving a hole";
       fail(e.name, fmt::format("starts at byte {} of the data, {} at {}", e.begin, how, at));
     }
-    if (e.end > data_size) fail(e.name, fmt::format("cut short: ends at byte {} of the data, there are {}", e.end, data_size));
+    if (e.end > data_size) fail(e.name, fmt::format("cut short: ends at byte {} of the data, but the file has only {}", e.end, data_size));
     at = e.end;
   }
   if (at != data_size) fail(fmt::format("{} bytes follow the last tensor", data_size - at));

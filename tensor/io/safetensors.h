@@ -42,8 +42,8 @@ struct SafetensorsHeader {
 // Reads and checks the header of a whole file's bytes. Throws FileError that names `file`, the tensor and the fault.
 SafetensorsHeader parse_safetensors(std::string_view bytes, const std::string& file);
 
-// An open file. Types that the engine lacks become its next larger type (element_type.h). A tensor of another type, or of more than
-// eight dimensions, is an error only if it is requested.
+// An open file. Types that the engine lacks become its next larger type (element_type.h). A tensor of a type that cannot be read, or of more
+// than eight dimensions, is an error only if it is requested.
 class Safetensors {
  public:
   explicit Safetensors(const std::filesystem::path& path);   // throws FileError

@@ -18,7 +18,7 @@ namespace fm {
 struct TorchArchive {
   std::filesystem::path path;
   MappedFile file;
-  std::string unpacked_pickle;  // empty if the file contains it uncompressed
+  std::string unpacked_pickle;  // empty if the file contains the pickle uncompressed
   PickleTree tree;
   std::vector<std::string_view> data;           // bytes of every storage, in the mapped file; empty for a deflated member
   std::unique_ptr<ZipReader> zip;               // null in the legacy layout

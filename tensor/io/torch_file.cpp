@@ -27,7 +27,7 @@ std::string find_root(const ZipReader& zip) {
     if (name.ends_with(pickle_name) && name[name.size() - pickle_name.size() - 1] == '/')
       return std::string(name.substr(0, name.size() - pickle_name.size()));
   }
-  fail(zip.path(), "a zip file without data.pkl is no PyTorch checkpoint, and without .npy members no .npz");
+  fail(zip.path(), "the zip file has neither a data.pkl, as a PyTorch checkpoint has, nor .npy members, as a .npz has");
 }
 
 bool is_big_endian(const ZipReader& zip, const std::string& root) {

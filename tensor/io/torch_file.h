@@ -37,8 +37,8 @@ class TorchValue {
   TorchValue key(std::size_t i) const;                         // key i of a dict: text, an integer, or another hashable Python value
   std::optional<TorchValue> find(std::string_view key) const;  // the value of a dict under this key; no value if it has none
 
-  std::int64_t integer() const;  // of an integer or boolean
-  double number() const;         // of an integer, boolean or real
+  std::int64_t integer() const;  // value of an integer or boolean
+  double number() const;         // value of an integer, boolean or real
   std::string text() const;
   // Returns a view of its storage; tensors of one storage share memory. UnreadError if the tensor cannot be read.
   Tensor tensor() const;

@@ -27,7 +27,7 @@ void refuse_others(std::string_view bytes, const std::string& file) {
   if (bytes.size() > 8 && bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5 && bytes.ends_with('.') && !header_follows)
     refuse("a pickle that torch.save did not write: load it in Python and save its tensors with torch.save or numpy.savez");
   if (bytes.starts_with("\x89HDF")) refuse("an HDF5 file: save its arrays with numpy.savez");
-  if (bytes.starts_with("GGUF")) refuse("a GGUF file: take the model's safetensors instead");
+  if (bytes.starts_with("GGUF")) refuse("a GGUF file: use the model's safetensors instead");
 }
 
 // True for a .npz, false for a PyTorch checkpoint. Both may have other members (a README, a version).

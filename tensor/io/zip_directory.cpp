@@ -18,7 +18,7 @@ constexpr std::size_t max_comment = 65535;
 
 [[noreturn]] void fail_reading(const std::string& name, const std::string& reason) { throw FileError(fmt::format("{}: {}", name, reason)); }
 
-// Reads size, compressed and header, in this order, from the 64-bit extra field, each if its 32-bit field refers to it. Returns false if the extra
+// Reads size, compressed and header, in this order, from the 64-bit extra field, each only if its 32-bit field says so. Returns false if the extra
 // fields are malformed.
 bool take_64_bit_fields(std::string_view extra, ZipMember& m) {
   while (extra.size() >= 4) {
@@ -61,16 +61,16 @@ ZipDirectory find_zip_directory(std::string_view bytes, const std::string& name)
 
 ZipMember read_zip_entry(std::string_view directory, std::uint64_t& at, const std::string& file) {
   if (directory.size() - at < central_size || get<std::uint32_t>(directory, at) != central_signature)
-    fail_reading(file, "corrupt zip file: bad directory entry");
+    fail_reading(file, "corrupt zip file: an entry of its directory is invalid or cut off");
   const std::string_view entry = directory.substr(at);
   const std::size_t name = get<std::uint16_t>(entry, 28), extra = get<std::uint16_t>(entry, 30), comment = get<std::uint16_t>(entry, 32);
-  if (entry.size() - central_size < name + extra + comment) fail_reading(file, "corrupt zip file: bad directory entry");
+  if (entry.size() - central_size < name + extra + comment) fail_reading(file, "corrupt zip file: an entry of its directory is invalid or cut off");
   ZipMember m;
   m.name = entry.substr(central_size, name);
   m.method = get<std::uint16_t>(entry, 10);
   m.crc = get<std::uint32_t>(entry, 16);
   m.compressed = get<std::uint32_t>(entry, 20), m.size = get<std::uint32_t>(entry, 24), m.header = get<std::uint32_t>(entry, 42);
-  if (!take_64_bit_fields(entry.substr(central_size + name, extra), m)) fail_reading(file, fmt::format("corrupt zip file: sizes of member {}", in_quotes(m.name)));
+  if (!take_64_bit_fields(entry.substr(central_size + name, extra), m)) fail_reading(file, fmt::format("corrupt zip file: the sizes of member {} are missing or cut off", in_quotes(m.name)));
   m.encrypted = get<std::uint16_t>(entry, 8) & 1;
   at += central_size + name + extra + comment;
   return m;

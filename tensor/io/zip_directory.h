@@ -1,4 +1,4 @@
-// Reads the central directory of a zip file entry by entry. Used for few large members (ZipReader) and for a million small ones.
+// Reads the central directory of a zip file entry by entry. Used for archives with few large members (ZipReader) and with a million small ones.
 #pragma once
 
 #include <cstdint>

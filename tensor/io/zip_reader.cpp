@@ -15,7 +15,7 @@ namespace {
 
 using namespace zip_records;
 
-constexpr std::uint64_t max_unpacked = 64 << 20, max_ratio = 16;          // a member may exceed one of the two, as a guard against zip bombs
+constexpr std::uint64_t max_unpacked = 64 << 20, max_ratio = 16;          // a guard against zip bombs: no member may exceed both
 constexpr std::uint64_t max_entries = 1 << 18, max_directory = 32 << 20;  // bounds the memory for the directory
 
 struct Inflater {
@@ -81,7 +81,7 @@ const ZipMember* ZipReader::find(std::string_view name) const {
 std::string_view ZipReader::packed(const ZipMember& m) const {
   const std::string_view bytes = file_.bytes();
   if (m.header > bytes.size() || bytes.size() - m.header < local_size || get<std::uint32_t>(bytes, m.header) != local_signature) {
-    fail(fmt::format("corrupt zip file: member {} is not at the place in the directory", in_quotes(m.name)));
+    fail(fmt::format("corrupt zip file: member {} is not at the place that the directory names", in_quotes(m.name)));
   }
   const std::uint64_t start = m.header + local_size + get<std::uint16_t>(bytes, m.header + 26) + get<std::uint16_t>(bytes, m.header + 28);
   if (start > bytes.size() || m.compressed > bytes.size() - start)
@@ -90,7 +90,7 @@ std::string_view ZipReader::packed(const ZipMember& m) const {
 }
 
 void ZipReader::check_method(const ZipMember& m) const {
-  if (m.encrypted) fail(fmt::format("member {} is encrypted", in_quotes(m.name)));
+  if (m.encrypted) fail(fmt::format("member {} is encrypted: write the archive without a password", in_quotes(m.name)));
   if (m.method != 0 && m.method != 8)
     fail(fmt::format("member {} has compression method {}; stored and deflate can be read", in_quotes(m.name), m.method));
 }

@@ -14,7 +14,7 @@ namespace {
 using namespace zip_records;
 
 std::uint32_t crc_of(std::string_view bytes, std::uint32_t before = 0) {
-  if (bytes.empty()) return before;  // zlib takes a null pointer for a request to start anew
+  if (bytes.empty()) return before;  // for a null pointer zlib would return the initial checksum
   return std::uint32_t(crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
@@ -118,7 +118,7 @@ void ZipWriter::write(std::string_view bytes) {
 
 void ZipWriter::end(std::string_view head) {
   if (!open_ || head.size() != head_size_) {
-    throw FileError(fmt::format("zip: a head of {} bytes instead of the announced {}", head.size(), head_size_));
+    throw FileError(fmt::format("zip: the head of a member has {} bytes instead of the announced {}", head.size(), head_size_));
   }
   ZipMember& m = members_.back();
   m.size = m.compressed = head_size_ + body_size_;

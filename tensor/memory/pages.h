@@ -26,7 +26,7 @@ inline void* allocate_pages(std::size_t bytes, std::size_t alignment) {
 }
 
 // With FLOWMAP_POISON_MEMORY set, as in the tests, unwritten memory is NaN in every floating type and -1 in every integer: a result
-// that depends on it becomes visible, whatever the memory contained before.
+// that depends on unwritten memory becomes visible, whatever the memory contained before.
 inline void poison_if_asked(void* p, std::size_t bytes) {
   static const bool asked = std::getenv("FLOWMAP_POISON_MEMORY") != nullptr;
   if (asked) std::memset(p, 0xff, bytes);

@@ -41,7 +41,7 @@ void check(const Qkv& in) {
                      " must have equal shapes, except that q may have another number of tokens");
   common_device(attention_name, {&in.q, &in.k, &in.v});
   if ((in.k.dim(2) == 0 && in.q.dim(2) > 0) || in.q.dim(3) == 0)
-    throw ShapeError("attention: there are no keys, or heads have width 0: k " + to_string(in.k.shape()));
+    throw ShapeError("attention: there must be at least one key, and heads at least one channel wide, but k is " + to_string(in.k.shape()));
 }
 
 template <class T> kernels::Attention<T> arguments(const Qkv& in, const Tensor& o, const Tensor& sums) {

@@ -13,7 +13,7 @@ kernels::ConvShape conv_shape(const Shape& x, const Shape& w, ConvStep step) {
   if (x.rank() != 4 || w.rank() != 4 || x[1] != w[1])
     throw ShapeError("conv2d: x of shape " + to_string(x) + " (B, C, H, W) does not fit a weight of shape " + to_string(w) + " (O, C, kh, kw)");
   if (step.stride < 1 || step.padding < 0)
-    throw ShapeError("conv2d: stride " + std::to_string(step.stride) + ", padding " + std::to_string(step.padding) + ": must be >= 1 and >= 0");
+    throw ShapeError("conv2d: stride " + std::to_string(step.stride) + ", padding " + std::to_string(step.padding) + ": the stride must be 1 or more, the padding 0 or more");
   kernels::ConvShape s{};
   s.batch = x[0];
   s.in_channels = x[1];

@@ -29,7 +29,7 @@ void check_floating(const Tensor& x, const char* op) {
   if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": needs f32, f64 or bf16, got " + name_of(x.dtype()));
 }
 
-// A tangent or cotangent must fit its value.
+// Throws if d, a tangent or cotangent, does not fit its value x.
 void check_like(const Tensor& d, const Tensor& x, const char* op) {
   check_floating(x, op);
   check_floating(d, op);

@@ -81,7 +81,7 @@ struct PreparedGate {
 PreparedGate prepare(const GatedBranch& in, DType stream) {
   const DType compute = compute_type(in.h, gate_name), branch = branch_type(stream, in.h);
   if (in.h.rank() == 0 || in.h.shape().back() == 0) throw ShapeError(std::string(gate_name) + ": h of shape " + to_string(in.h.shape()) + " has no rows");
-  if (!in.gate.defined()) throw Error(std::string(gate_name) + ": an undefined gate was given");
+  if (!in.gate.defined()) throw Error(std::string(gate_name) + ": the gate is undefined");
   common_device(gate_name, {&in.h, &in.gate});
   return {stream, branch, compute, as_activation(in.h, branch, gate_name).contiguous(),
           modulation_rows(as_activation(in.gate, branch, gate_name), {}, in.h.shape(), gate_name)};

@@ -30,7 +30,7 @@ struct PreparedNorm {
 
 Tensor affine_operand(const Tensor& w, std::int64_t width, DType compute, const char* op, const char* what) {
   if (w.defined() && w.shape() != Shape{width})
-    throw ShapeError(std::string(op) + ": " + what + " " + to_string(w.shape()) + " does not fit rows of " + std::to_string(width));
+    throw ShapeError(std::string(op) + ": " + what + " " + to_string(w.shape()) + " does not fit rows of width " + std::to_string(width));
   return w.defined() ? widen(w, compute, op).contiguous() : w;
 }
 
@@ -40,8 +40,8 @@ PreparedNorm prepare(const NormForm& form, const NormInputs& in) {
   check_stream(in.x.dtype(), result, op);
   if (in.x.rank() == 0 || in.x.shape().back() == 0)
     throw ShapeError(std::string(op) + ": x of shape " + to_string(in.x.shape()) + " has no rows to normalize");
-  if (in.bias.defined() && !in.weight.defined()) throw ShapeError(std::string(op) + ": a bias needs a weight");
-  if (in.shift.defined() && !in.scale.defined()) throw ShapeError(std::string(op) + ": a shift needs a scale");
+  if (in.bias.defined() && !in.weight.defined()) throw ShapeError(std::string(op) + ": a bias was given without a weight");
+  if (in.shift.defined() && !in.scale.defined()) throw ShapeError(std::string(op) + ": a shift was given without a scale");
   common_device(op, {&in.x, &in.weight, &in.bias, &in.scale, &in.shift});
   const std::int64_t width = in.x.shape().back();
   return {in.x.dtype(), result, compute, in.x.contiguous(), affine_operand(in.weight, width, compute, op, "weight"),
@@ -56,7 +56,7 @@ void check_saved(const PreparedNorm& p, NormKind kind, const NormSaved& saved, c
     throw ShapeError(std::string(op) + ": the saved statistics are not those of x of shape " + to_string(p.x.shape()));
 }
 
-// The cotangents for an x without rows: no other input has an effect.
+// Returns the cotangents for an x without rows: zeros, because no input has an effect.
 NormInputs no_rows(const NormInputs& in, const NormWanted& wanted) {
   const auto zeros = [](bool want, const Tensor& like) { return want ? Tensor::zeros(like.shape(), like.dtype(), like.device()) : Tensor(); };
   return {zeros(wanted.x, in.x), zeros(wanted.weight, in.weight), zeros(wanted.bias, in.bias), zeros(wanted.scale, in.scale),

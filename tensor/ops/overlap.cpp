@@ -14,7 +14,7 @@ struct Dimension {
   std::int64_t stride, size;
 };
 
-// Offsets of all elements, sorted: for the rare strides that no rule decides.
+// Returns true if two elements have the same offset. Sorts the offsets of all elements: for the rare strides that overlaps_itself() cannot decide.
 bool repeats_an_offset(const std::vector<Dimension>& dims, std::int64_t count) {
   std::vector<std::int64_t> offsets{0};
   offsets.reserve(static_cast<std::size_t>(count));
@@ -43,7 +43,7 @@ bool overlaps_itself(const Tensor& x) {
   for (int i = 0; i < x.rank(); ++i)
     if (x.shape()[i] > 1) dims.push_back({x.strides()[i], x.shape()[i]});
   std::sort(dims.begin(), dims.end(), [](const Dimension& a, const Dimension& b) { return a.stride < b.stride; });
-  std::int64_t reach = 0;                  // of the dimensions with smaller strides
+  std::int64_t reach = 0;                  // largest offset that the dimensions with smaller strides give
   for (const Dimension& d : dims) {
     if (d.stride == 0) return true;
     if (d.stride <= reach) return repeats_an_offset(dims, x.numel());

@@ -1,5 +1,5 @@
 // Checks for operations that write through views. If two elements of a destination are one place in memory (an expanded view, overlapping
-// windows), no value can be right for both. If a source lies where the destination does, it is overwritten before it is read.
+// windows), no value can be right for both. A source that shares memory with the destination may be overwritten before it is read.
 #pragma once
 
 #include "tensor/tensor.h"

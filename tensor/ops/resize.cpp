@@ -63,7 +63,7 @@ std::map<std::int64_t, double> area_taps(std::int64_t o, std::int64_t in, double
   return taps;
 }
 
-// One output row of `inner` neighbors: y = sum_j w_j x_j.
+// Computes one output row of `inner` neighbors: y = sum_j w_j x_j.
 template <class T> void combine(const T* x, const double* w, std::int64_t taps, std::int64_t inner, T* y) {
   if (inner == 1) {
     T sum = 0;

@@ -105,7 +105,7 @@ void check_saved(const PreparedLoss& p, const Tensor& logits, const CrossEntropy
 Tensor cross_entropy_value(const Tensor& logits, const Tensor& targets, CrossEntropySaved& saved) {
   const OpName scope(loss_name);
   const PreparedLoss p = prepare(logits);
-  if (!targets.defined()) throw Error("cross_entropy: undefined targets");
+  if (!targets.defined()) throw Error("cross_entropy: the targets are undefined");
   if (is_floating(targets.dtype())) saved.p = checked_probabilities(targets, logits, p.compute);
   else saved.labels = checked_labels(targets, logits);
   const Device device = common_device(loss_name, {&logits, &targets});

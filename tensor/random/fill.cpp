@@ -26,7 +26,7 @@ void normal_block(const PhiloxBlock& b, float* out) {
 
 // Writes n numbers, from blocks first, first + 1, ...
 template <class Block> void fill(float* out, std::int64_t n, RandomKey key, std::uint64_t first, std::uint32_t draw, Block&& block) {
-  constexpr std::int64_t piece = 1024;           // blocks a job
+  constexpr std::int64_t piece = 1024;           // blocks of four numbers per job
   const std::int64_t blocks = (n + 3) / 4;
   parallel_for((blocks + piece - 1) / piece, piece * 64, [&](std::int64_t job) {
     const std::int64_t end = std::min(blocks, (job + 1) * piece);

@@ -118,7 +118,7 @@ TEST_CASE("variants: a value that the comparison sets, that another value equals
   for (const auto& [what, key] : {std::pair{"derivative", "mfd.objective.derivative.kind=jvp,central"}, {"scheme", "mfd.velocity=teacher,one-point"},
                                   {"lambda", "mfd.velocity=teacher,one-point"}}) {
     c = config_of(what), c.vary = {key};
-    refused_with("sets it in each variant");
+    refused_with("sets this key in each variant");
   }
   c = config_of("scheme"), c.vary = {"mfd.loop.steps=10,20"};
   refused_with("steps and their schedule follow from --what scheme");
@@ -210,7 +210,7 @@ TEST_CASE("ablate: every comparison has a full table, and finished trainings are
     const std::string report = read_file(out / "ablate" / what / "report.html");
     CHECK(has(report, "du/dt error"));
     CHECK(has(report, "Norm of the gradients"));
-    CHECK(has(report, "machine"));                                             // the report says whether it was busy
+    CHECK(has(report, "machine"));                                             // the report says whether the machine was busy
     const auto first = rows_of(out / "ablate" / what / "trials.csv", "calls");
     const Result again = run("ablate", out, few + Arguments{"--what", what});
     succeeds(again);
@@ -285,7 +285,7 @@ TEST_CASE("ablate: no flag relabels old weights") {
     succeeds(kept);
     CHECK_MESSAGE(has(kept.err, "trained anew") == anew, kept.err);
   }
-  // --fresh trains anew and keeps the old folders. The next ablation finds the new ones.
+  // --fresh trains anew and keeps the old folders. The next ablation finds the new folders.
   const Result fresh = run("ablate", out, few + Arguments{"--fresh"});
   succeeds(fresh);
   CHECK_MESSAGE(has(fresh.err, "step 4/4"), fresh.err);

@@ -130,7 +130,7 @@ TEST_CASE("objectives: steps, schedule and start from [map]; what is varied, and
   CHECK(presets[1].name == "mean_flow preset=published");
   CHECK((presets[0].stage().objective_in(presets[0].recipe).claims.unbiased && !presets[1].stage().objective_in(presets[1].recipe).claims.unbiased));
   c.vary = {"map.objective.mean_flow.metric.kind=l2,adaptive"};
-  c.recipe.map.objective.preset = "published";                       // this preset would replace l2 by its own adaptive
+  c.recipe.map.objective.preset = "published";                       // this preset would replace the metric l2 by adaptive
   refused("would replace a value that is the default");
   c.recipe.map.objective.preset = "plain";
   c.vary = {};
@@ -331,7 +331,7 @@ TEST_CASE("ablate --equal time: steps follow from the seconds that are measured 
     write_atomically(plan, bad);
     const Result r = compare(out, asked + Arguments{"-q"});
     CHECK(r.code == exit_code::unreadable);
-    CHECK_MESSAGE(has(r.err, "no steps for lsd; delete the file to measure anew"), r.err);
+    CHECK_MESSAGE(has(r.err, "there are no steps for lsd; delete the file to measure anew"), r.err);
   }
   // Other settings under the same names are measured separately.
   fs::remove(plan);

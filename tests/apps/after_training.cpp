@@ -68,7 +68,8 @@ TEST_CASE("samples.png shows a flow map in one call alone where it takes no two"
   TempFolder folder;
   copy_stages(folder / "run", {"judge", "encoder", "decoder", "fm", "cmt"});
   succeeds(train("pipeline", folder / "run", {"--mfd.objective.pairs.one_share", "1", "--mft.loop.steps", "0", "--evaluate.samples", "20", "-q"}));
-  // The blocks have four rows of 8 pixels, shown larger. Both grids have one for the teacher and one for the map in one call; this run has none in two calls.
+  // The blocks have four rows of 8 pixels, shown larger. Both grids have a block for the teacher and one for the map in
+  // one call. This run has no block for the map in two calls.
   const int three = read_image(finished_run() / "samples.png").height, two = read_image(folder / "run/samples.png").height;
   CHECK(three - two > 4 * 8);
   CHECK(three - two < two / 2);
@@ -122,7 +123,7 @@ TEST_CASE("inspect: a checkpoint and a step") {
     CHECK_MESSAGE(has(step.out, part), step.out);
   CHECK(lines(step.out) > lines(run("inspect", {}, {"--step", "mf"}).out) + 10);
   refused(run("inspect", {}, {"-q"}), exit_code::usage, "--checkpoint");
-  refused(run("inspect", {}, {"--checkpoint", finished_run().string()}), exit_code::unreadable, "name one, ");
+  refused(run("inspect", {}, {"--checkpoint", finished_run().string()}), exit_code::unreadable, "name one of ");
   refused(run("inspect", {}, {"--checkpoint", (finished_run() / "none").string()}), exit_code::unreadable, "none");
 }
 

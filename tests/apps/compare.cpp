@@ -65,7 +65,7 @@ TEST_CASE("stages and variants of several kinds share their plots; seeds of a va
   CHECK(count(page, "<svg class=\"plot\"") == 2);
   CHECK(has(page, "<td>y</td><td>-</td><td class=\"number\">2</td>") != has(page, "<td>y</td><td class=\"number\">-</td><td class=\"number\">2</td>"));
   CHECK_FALSE(has(page, "<td>x</td>"));
-  CHECK(has(page, "None: evaluate computes them."));
+  CHECK(has(page, "None of the trainings has scores: the program evaluate computes them."));
 }
 
 TEST_CASE("scores of a variant are those that its ablation lists for its folder; of a stage those of its weights") {

@@ -25,7 +25,7 @@ const std::string& script_of(const std::string& program, const std::string& shel
 
 std::string quoted(const std::string& word) { return "'" + word + "'"; }
 
-// The completions of the last word of `typed`; the first is the program.
+// Returns the completions of the last word of `typed`, whose first word is the program.
 Words offered(const Words& typed) {
   const TempFolder folder;
   std::ofstream(folder / "script") << script_of(typed[0], "bash");

@@ -132,7 +132,7 @@ struct HangConfig {
   std::string ready;
   template <class V>
   void visit(V&& v) {
-    v("ready", ready, "file that says when; with .stop at its end: that a signal asked to stop");
+    v("ready", ready, "file that the loop writes when it is ready; a signal to stop writes a second file, FILE.stop");
   }
 };
 

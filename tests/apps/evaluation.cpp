@@ -130,7 +130,7 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     CHECK(counts(features.read("mfd_1_labels")) == std::vector<std::int64_t>(4, n / 4));
     CHECK(s.metric("frechet") == frechet_distance(fit_gaussian(made), fit_gaussian(real)));
     CHECK(s.metric("recall") == precision_recall(real, made, 3).recall);
-    CHECK_FALSE(s.metrics.contains("energy_distance"));          // this score compares values, not features of the judge
+    CHECK_FALSE(s.metrics.contains("energy_distance"));          // the energy distance compares values, not features of the judge
     CHECK_FALSE(has(result.out, "energy"));
 
     const CsvRows classes = parse_csv(read_file(by_class_file(csv)));
@@ -254,7 +254,7 @@ TEST_CASE("what evaluate scores, and what it refuses") {
   CHECK(names({"--no-teacher"}) == Names{"reconstruction", "cmt 1", "cmt 2", "mfd 1", "mfd 2", "mft 1", "mft 2"});
   CHECK(names({"--stage", "teacher,last", "--calls", "3"}) == Names{"teacher 4", "mft 3"});
   CHECK(names({"--only", "cmt", "--evaluate.steps", "2"}) == Names{"cmt 2"});  // old names of --stage and --calls
-  refused(evaluate(out, {"--stage", "mfx", "-q"}), exit_code::usage, "--stage mfx: known are reconstruction");
+  refused(evaluate(out, {"--stage", "mfx", "-q"}), exit_code::usage, "--stage mfx: there is no such generator: known are reconstruction");
   refused(evaluate(out, {"--k", "100", "-q"}), exit_code::usage, "evaluate.k 100");
   refused(evaluate(out, {"--k", "12", "--samples", "12", "-q"}), exit_code::usage, "evaluate.samples");
   succeeds(evaluate(out, {"--k", "11", "--samples", "12", "--stage", "cmt", "--calls", "1"}));      // k = 11 neighbors need 12 samples

@@ -31,7 +31,7 @@ TEST_CASE("grey images: the written config trains, is sampled and scored") {
   const Result made = init(data, out);
   succeeds(made);
   for (const char* said : {"44 grey images of 12x8 pixels for training and 4 for the test; 2 classes: class0 22, class1 22", "timed: images of 8x8", "evaluation", "memory ",
-                           "processes of the machine wanted a core", "fewer steps than a result worth looking at"})
+                           "processes of the machine ran or waited for a core", "fewer steps than a result worth looking at"})
     CHECK_MESSAGE(has(made.err, said), made.err);
   CHECK(has(made.err, "next     flowmap_train pipeline --config " + config.string() + " --out " + out.string() + " --threads 1\n"));
   CHECK(fs::exists(config));

@@ -41,7 +41,7 @@ TEST_CASE("a step's profile: a table, and the same as comma-separated values") {
   csv.insert(csv.end(), {"--profile", "mft", "--csv"});
   const Result shown = inspect(table);
   REQUIRE_MESSAGE(shown.code == 0, shown.err);
-  for (const char* part : {"mfd step, batch 8, f32: ", "forwards without history", "backward  matmul ", "tangent  linear ", "optimizer  optimizer ",
+  for (const char* part : {"mfd step, batch 8, f32: ", "forward passes without history", "backward  matmul ", "tangent  linear ", "optimizer  optimizer ",
                            "forward  teacher.backbone blocks "})
     CHECK_MESSAGE(has(shown.out, part), shown.out);
   const Result values = inspect(csv);
@@ -73,7 +73,7 @@ TEST_CASE("what is refused") {
     CHECK_MESSAGE(has(result.err, message), result.err);
   };
   refused({"--flops", "dit-dh-xxl-256"}, "did you mean 'dit-dh-xl-256'?");
-  refused({"--flops", "nothing"}, "no model 'nothing'; --flops without a name lists them");
+  refused({"--flops", "nothing"}, "no model 'nothing'; --flops without a name lists all models");
   refused({"--flops", "--step", "fm"}, "inspect needs one of");
   refused({"--step", "fmm"}, "is not one of fm|mf; did you mean 'fm'?");
   refused({"--step", "fm", "--csv"}, "--csv needs one of --flops, --profile, --plan and --certify");

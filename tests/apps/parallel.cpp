@@ -48,7 +48,7 @@ using During = std::function<void(const std::vector<pid_t>&)>;
 
 struct Together {
   std::vector<Result> ranks;             // with mpirun: one, of mpirun itself
-  double seconds;                        // since the end of `during`
+  double seconds;                        // seconds since the end of `during`
   std::string err() const {
     std::string all;
     for (const Result& r : ranks) all += r.err;
@@ -154,7 +154,7 @@ double largest_difference(const std::map<int, double>& a, const std::map<int, do
   return worst;
 }
 
-// 12 samples can be divided among 1, 2, 3 and 4 ranks. The learning rate is one of large models.
+// 12 samples can be divided among 1, 2, 3 and 4 ranks. The learning rate is typical of large models.
 const Arguments fifty{"--steps", "50", "--batch", "12", "--lr", "1e-4", "--log-every", "1", "--ckpt-every", "10", "--sample-every", "-1"};
 
 std::map<std::string, std::string> weights_of(const fs::path& stage) {

@@ -60,7 +60,7 @@ TEST_CASE("MFD at 256 pixels on eight H100s, by hand") {
   const auto whole = [&](const char* key) { return p[key]["whole"]; };
   const auto sharded = [&](const char* key) { return p[key]["sharded"]; };
   CHECK(near(whole("flops_forward"), 256 * student, 1e-4));
-  CHECK(near(whole("flops_tangent"), 256 * student / 2, 1e-4));  // a quarter of the rows has a difference, of two passes without history
+  CHECK(near(whole("flops_tangent"), 256 * student / 2, 1e-4));  // a quarter of the rows has a finite difference, which takes two passes without history
   CHECK(near(whole("flops_backward"), 512 * student, 1e-4));
   CHECK(whole("flops_recompute") == 0);
   CHECK(near(whole("flops_teacher"), 256 * teacher, 1e-4));
@@ -172,7 +172,7 @@ TEST_CASE("tables for people") {
   REQUIRE(all.code == 0);
   for (const char* part :
        {"8 x h100: tf32 products at 494.7 TFLOP/s x 0.4 (assumed); 80 GB at 3350 GB/s; 450 GB/s from each to the others\n", "\nmfd + mft ",
-        "theirs are not published\n"})
+        "the paper's is not published\n"})
     CHECK_MESSAGE(has(all.out, part), all.out);
   const Result one = plan("mfd", {"--gpus", "12", "--gpu", "b200"});
   REQUIRE(one.code == 0);

@@ -253,7 +253,7 @@ TEST_CASE("the address that rank 0 leaves is its user's alone, and that of anoth
   fs::remove(file.file());
   REQUIRE(mkfifo(file.file().c_str(), 0600) == 0);         // a pipe that no process opens for writing
   CHECK(look_at(file, &why) == "");
-  CHECK(why == file.file().string() + " is rejected: it is no ordinary file");
+  CHECK(why == file.file().string() + " is rejected: it is not a regular file");
 }
 
 TEST_CASE("what rank 0 left is taken whole or not at all") {
@@ -273,7 +273,7 @@ TEST_CASE("what rank 0 left is taken whole or not at all") {
     return why;
   };
   CHECK(left(bytes.substr(0, 100)).ends_with("has 84 bytes of 128"));
-  CHECK(left(bytes.substr(0, 5)).ends_with("is not a rendezvous of this program"));
+  CHECK(left(bytes.substr(0, 5)).ends_with("is not a rendezvous file of this program"));
   bytes[50] = 'y';
   CHECK(left(bytes).ends_with("has a wrong checksum"));
   clear(file);

@@ -261,6 +261,6 @@ TEST_CASE("what is refused, in one line") {
   fs::create_directory(folder / "folder.npz");
   refuse({"--npz", (folder / "folder.npz").string()}, 2, "folder.npz: is a folder: give a file's name");
   save_safetensors(folder / "stat.safetensors", {{"var", Tensor::full({16, 32, 32}, 1)}});
-  refuse({"--stats", (folder / "stat.safetensors").string()}, 3, "is of latents");
+  refuse({"--stats", (folder / "stat.safetensors").string()}, 3, "holds statistics of latents");
   CHECK_FALSE(fs::exists(folder / "g.png"));
 }

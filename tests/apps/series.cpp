@@ -81,7 +81,7 @@ TEST_CASE("the transformer trains on series: sizes in the log, scores of statist
   const Result picture = run("flowmap_sample", {"--out", out.string(), "--reconstruct", "dog.png", "-q"});
   CHECK(picture.code == exit_code::usage);
   CHECK_MESSAGE(has(picture.err, "--reconstruct: space \"identity\" has no autoencoder: samples [1, 32] of sines?length=32,count=200 are their own latents; "
-                                 "leave it out to generate samples, with --npz FILE"), picture.err);
+                                 "leave --reconstruct out to generate samples, with --npz FILE"), picture.err);
   CHECK_MESSAGE(lines(picture.err) == 1, picture.err);
 }
 

@@ -197,7 +197,7 @@ TEST_CASE("what does not fit together is said in one line before anything is tra
   refused({"--data", "shapes?count=100,size=8"}, "space identity: samples of shapes");
   refused({"--guidance", "2"}, "guidance needs networks with labels");
   refused({"--map.objective.name", "guided_mean_flow", "--map.loop.steps", "2"}, "map.objective guides its targets by labels, and this run has none: set conditional = true");
-  refused({"--map.objective.name", "imm", "--map.loop.steps", "2", "--map.loop.batch", "30"}, "map: its objective takes rows in groups of 16: loop.batch = 30 is not a multiple of it");
+  refused({"--map.objective.name", "imm", "--map.loop.steps", "2", "--map.loop.batch", "30"}, "map: its objective takes rows in groups of 16: change loop.batch = 30 to a multiple of this number");
   refused({"--latents", "cache"}, "latents.from cache is for latents of images");
   refused({"--latents.flip", "true"}, "latents.flip is for images");
   const Result stats = run("flowmap_train", {"stats", "--config", config, "--out", (folder / "run").string()});

@@ -140,7 +140,7 @@ TEST_CASE("a flow map learns by every objective of the list, and is sampled and 
   CHECK(results.size() == objective_names().size());                     // each objective gives other weights
   succeeds(run("flowmap_sample", out, {"--stage", "map", "--count", "2", "--grid", (folder / "grid.png").string()}));
   refused(train("map", out, {"--steps", "2", "--batch", "18", "--fresh", "--map.objective.name", "imm", "-q"}), exit_code::usage,
-          "map: its objective takes rows in groups of 4: loop.batch = 18 is not a multiple of it");
+          "map: its objective takes rows in groups of 4: change loop.batch = 18 to a multiple of this number");
   refused(train("map", folder / "empty", {"--steps", "1", "-q"}), exit_code::unreadable, "there is no trained encoder");
   refused(train("map", out, {"-q"}), exit_code::usage, "map.loop.steps is 0, so pipeline leaves this stage out");
 }

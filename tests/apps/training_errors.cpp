@@ -30,9 +30,9 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   fails("judge", {"--data", "shapse"}, "unknown data set 'shapse'");
   fails("fm", {"--rae.encoder.patch-size", "3"}, "patch_size 3 does not divide image_size 8");
   fails("fm", {"--rae.encoder.patch-size", "0"}, "rae.encoder.patch_size = 0 is out of range (1 to 4096, divides image_size)");
-  fails("judge", {"--classes", "1"}, "change that or --data");
+  fails("judge", {"--classes", "1"}, "change the config or --data");
   fails("mft", {"--steps", "0"}, "mft.loop.steps is 0");
-  fails("judge", {"--data", "shapes?size=16,count=20"}, "the config says image_size 8: change that or --data");
+  fails("judge", {"--data", "shapes?size=16,count=20"}, "the config says image_size 8: change the config or --data");
   fails("fm", {"--dit.heads", "0"}, "dit.heads = 0 is out of range (1 to 1024, divides width)");
   fails("fm", {"--dit.heads", "3"}, "config: dit.heads = 3 does not divide dit.width = 16");
   for (const char* stage : {"judge", "fm", "pipeline"}) {
@@ -42,7 +42,7 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   }
   CHECK(!fs::exists(folder / "run/fm"));
   copy_stages(folder / "velocity", {"encoder", "decoder", "fm", "cmt"});
-  refused(train("mfd", folder / "velocity", {"--velocity", "teahcer", "-q"}), exit_code::usage, "velocity 'teahcer'");
+  refused(train("mfd", folder / "velocity", {"--velocity", "teahcer", "-q"}), exit_code::usage, "there is no velocity 'teahcer'");
   refused(run("flowmap_sample", folder / "velocity", {"--class", "10", "-q"}), exit_code::usage, "0 to 9");
   refused(run("flowmap_sample", folder / "velocity", {"--stage", "mft", "--grid=", "--npz=", "-q"}), exit_code::unreadable, "mft");
 }

@@ -79,7 +79,7 @@ TEST_CASE("attention") {
   check("packed, no tokens", [](const auto& x) { return attention_qkv(x[0], 2); }, {{3, 0, 24}}, {3, 0, 8});
   check("packed, no samples", [](const auto& x) { return attention_qkv(x[0], 2); }, {{0, 5, 24}}, {0, 5, 8});
   const Tensor q = Tensor::ones({2, 3, 6, 4}), none = Tensor::ones({2, 3, 0, 4});
-  CHECK_THROWS_WITH_AS(attention(q, none, none), "attention: there are no keys, or heads have width 0: k [2, 3, 0, 4]", ShapeError);
+  CHECK_THROWS_WITH_AS(attention(q, none, none), "attention: there must be at least one key, and heads at least one channel wide, but k is [2, 3, 0, 4]", ShapeError);
   const Tensor table = Tensor::ones({5, 4});
   check("rope", [&](const auto& x) { return rope_qkv(x[0], 2, table, table); }, {{0, 5, 24}}, {0, 5, 24});
 }

@@ -1,4 +1,4 @@
-// recompute: gradients equal those without it bit for bit, less memory, tangents in both modes, nesting, errors. The memory table.
+// recompute: gradients with the same bits as without it, less memory, tangents in both modes, nesting, errors. The memory table.
 #include "autodiff/recompute.h"
 
 #include <doctest/doctest.h>

@@ -1,5 +1,5 @@
-// Every operation on scalars, vectors and empty lists: if the operation accepts them all derivative checks hold, else its error names the operation.
-// None of them ends the process.
+// Every operation on scalars, vectors and empty lists: if the operation accepts them, all derivative checks hold, else its error names the
+// operation. None of them ends the process.
 #include <doctest/doctest.h>
 
 #include <functional>
@@ -41,7 +41,7 @@ void check_linear(const char* name, const CheckedFunction& f, const Tensors& inp
 }
 
 // Checks that f(x) throws. For a constant x the message begins with the name of the operation. With taped tangents, where a fused operation is composed
-// of others, it may begin with the name of one of them.
+// of others, the message may begin with the name of one of these.
 void refused(const std::string& op, const std::function<void(const Var&)>& f, const Tensor& x) {
   CAPTURE(op);
   const auto message = [&](const Var& v) -> std::string {

@@ -61,7 +61,7 @@ TEST_CASE("gradients of leaves, of parameters' leaves and of kept values; of any
 TEST_CASE("a kept cotangent is not added to by what comes after it") {
   Tape tape;
   const Var x = tape.variable(vec({1.0, 2.0}));
-  const Var a = x + 1.0, b = a + x;                      // a and x get the same tensor as cotangent as b
+  const Var a = x + 1.0, b = a + x;                      // the cotangents of a, b and x are one tensor
   tape.keep(a);
   tape.keep(b);
   const Gradients g = backward(sum(b * 3.0));

@@ -1,9 +1,9 @@
 // Speed of the input of a training: images from JPEG files with the center crop, and latents from a cache.
 //
-//   bench_data [--workers N] [--images FOLDER]       FOLDER: class-named folders; without it, synthetic images of 500x400 (needs
-//   libjpeg-turbo)
+//   bench_data [--workers N] [--images FOLDER]       FOLDER: contains one folder of images per class. Without it, synthetic images of 500x400
+//                                                    (needs libjpeg-turbo)
 //
-// Files are read once before they are timed, so they come from the system's cache and not from the disk. The best of three times counts.
+// Files are read once before they are timed, so they come from the system's cache and not from the disk. Each time is the best of three.
 #include <fmt/format.h>
 #ifdef FM_HAVE_TURBOJPEG
 #include <turbojpeg.h>
@@ -31,7 +31,7 @@ namespace {
 using namespace fm;
 namespace fs = std::filesystem;
 
-// The best of three times: by the clock, and by the processor time of all threads, which other work on the machine disturbs less.
+// The best of three times: elapsed time, and processor time of all threads. Other work on the machine disturbs processor time less.
 struct Seconds {
   double wall = 1e30, processor = 1e30;
 };
@@ -70,7 +70,7 @@ void draw_jpegs([[maybe_unused]] const fs::path& folder, [[maybe_unused]] int co
     tjDestroy(handle);
   }
 #else
-  throw ConfigError("this build has no libjpeg-turbo to draw images with: give --images FOLDER");
+  throw ConfigError("this build has no libjpeg-turbo to write synthetic images with: give --images FOLDER");
 #endif
 }
 
@@ -92,10 +92,10 @@ void pictures(const fs::path& folder, std::int64_t workers) {
          const std::string& f = files[std::size_t(i)];
          images[std::size_t(i)] = decode_image({reinterpret_cast<const std::uint8_t*>(f.data()), f.size()}, "bench", 3);
        }));
-  line("centre crop to 256", each([&](std::int64_t i) { center_crop(images[std::size_t(i)], 256); }));
+  line("center crop to 256", each([&](std::int64_t i) { center_crop(images[std::size_t(i)], 256); }));
   line("random crop of 384", each([&](std::int64_t i) { random_crop(images[std::size_t(i)], 384, 256, {}); }));
   Loader loader(source, {.seed = 1, .flip = true, .workers = int(workers)});
-  line("loader, all of it", seconds([&] { loader.batch(0, n); }));
+  line("loader, all parts", seconds([&] { loader.batch(0, n); }));
   fmt::print("  ({} images, {:.0f} KiB each, the first of {}x{})\n", n, bytes / double(n) / 1024, images[0].width, images[0].height);
 }
 

@@ -1,5 +1,6 @@
-// Time of a Frechet distance of two sets of random features: bench_frechet [rows [features [FILE.npz]]]. With a file name, the features and the
-// distance are written there, so that tests/peers/scores.py can compute the same with NumPy. A fourth argument times precision and recall too.
+// Measures the time of a Frechet distance between two sets of random features: bench_frechet [rows [features [FILE.npz]]]. With a file name, the
+// features and the distance are written there, so that tests/peers/scores.py can compute the same with NumPy. With any fourth argument the program also
+// measures precision and recall.
 #include "flowmap/metrics/frechet.h"
 
 #include <fmt/format.h>

@@ -2,7 +2,7 @@
 //
 //   bench_gemm [--threads N] [--group NAME] [--type f32|f64|bf16] [--ms MILLISECONDS PER SHAPE]
 //
-// Times are the best of repeated calls, with packing. FLOWMAP_ISA=base|avx2|avx512 chooses the kernels.
+// Rates are the best of repeated calls. Packing is included. FLOWMAP_ISA=base|avx2|avx512 chooses the kernels.
 #include <fmt/format.h>
 #include <omp.h>
 #include <time.h>
@@ -23,7 +23,7 @@ namespace {
 
 using fm::cpu::GemmArgs;
 
-// With one thread its processor time is measured, so that other work on the machine matters less.
+// With one thread, times are the processor time of the thread, which other work on the machine disturbs less.
 bool by_processor_time = false;
 
 double now() {
@@ -44,7 +44,7 @@ double peak_rate(int threads) {
 struct Shape {
   const char* group;
   int m, n, k, batch;
-  const char* ops;          // layouts of A and B to measure, N or T each
+  const char* ops;          // layouts of A and B to measure, each N (as stored) or T (transposed)
 };
 
 const std::vector<Shape> shapes = {
@@ -71,7 +71,7 @@ struct Rates {
   double product = 0, peak = 0;       // GFLOP/s
 };
 
-// Measures product and peak in turn, so that both get the same clock rate and the same other load.
+// Measures product and peak in turn, so that both have the same clock rate and the same other work on the machine.
 template <class In, class Out>
 Rates measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<In, Out>&), double seconds, int threads) {
   // The operands are tensors, because large tensors lie on pages of 2 MiB.
@@ -84,7 +84,7 @@ Rates measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<I
   g.batch = s.batch;
   g.stride_a = std::int64_t(s.m) * s.k, g.stride_b = std::int64_t(s.n) * s.k, g.stride_c = std::int64_t(s.m) * s.n;
   const double flops = 2.0 * s.m * s.n * s.k * s.batch;
-  const int calls = std::max(1, int(2e6 / flops));           // enough calls that the resolution of the clock does not matter
+  const int calls = std::max(1, int(2e6 / flops));           // so many that the resolution of the clock does not matter
   product(g);
   Rates best;
   for (const double end = now() + seconds; now() < end;) {

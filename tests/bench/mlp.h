@@ -1,4 +1,4 @@
-// The plainest flow map, for step.cpp: the values of the latent pass through layers of a product and a GELU. Times and label enter once, at the start.
+// The simplest flow map, for step.cpp: the latent passes through linear layers, each followed by a GELU. Times and label enter once, at the start.
 //
 //   h = in z + te(t) (+ re(t - s)) + Y[y];   h = gelu(W_i h), i = 1 .. depth;   u = out h
 #pragma once

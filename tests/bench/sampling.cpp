@@ -1,5 +1,5 @@
-// One-step sampling at full size: DiT^DH-XL and the ViT-XL decoder with random weights, 256 x 256 pixels. Makes one call per line of standard
-// input (so that a driver can alternate with another program), or --calls calls. Prints the time of each.
+// One-step sampling at full size: DiT^DH-XL and the ViT-XL decoder with random weights, 256 x 256 pixels. Makes --calls calls, or without
+// --calls one call per line of standard input, so that a script can alternate with another program. Prints the time of each call.
 //
 //   bench_sampling --size XL --decoder XL --batch 1 --precision bf16 --calls 5 [--weights FOLDER]
 //

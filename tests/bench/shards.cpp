@@ -2,8 +2,8 @@
 //
 //   bench_shards [--samples 1281167] [--shards 10]
 //
-// The files are sparse: their lists are complete, but their images are holes, so that 140 GB take 150 MB of disk. Two real shards of 5,000 small samples
-// each are indexed without an existing index. Times are those of the second opening; memory is the peak of the process.
+// The files are sparse: their lists of images are complete, but their images are holes, so that files of 140 GB take 150 MB of disk. Two real shards
+// of 5,000 small samples each are indexed without an existing index. Times are those of the second opening; memory is the peak of the process.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -51,12 +51,12 @@ class Sparse {
   void write(std::int64_t at, const std::string& bytes) {
     for (std::size_t done = 0; done < bytes.size();) {
       const ssize_t n = pwrite(file_, bytes.data() + done, bytes.size() - done, at + std::int64_t(done));
-      if (n <= 0) throw FileError("cannot write a sparse file");
+      if (n <= 0) throw FileError("cannot write a sparse file: is the disk of temporary files full?");
       done += std::size_t(n);
     }
   }
   void resize(std::int64_t size) {
-    if (ftruncate(file_, size) != 0) throw FileError("cannot make a sparse file");
+    if (ftruncate(file_, size) != 0) throw FileError("cannot make a sparse file: does the file system of temporary files support files of this size?");
   }
 
  private:

@@ -3,7 +3,7 @@
 //   bench_step --folder DIR --precision f32|bf16 --width 384 --depth 12 --heads 6 --head-width 2048 --head-depth 2 --head-heads 16
 //              --grid 16 --channels 768 --classes 1000 [--threads N]
 //
-// With --heads 0 the network is not DiT^DH but an MLP of this width and depth (mlp.h).
+// With --heads 0 the network is an MLP of this width and depth (mlp.h), not DiT^DH.
 //
 // DIR contains weights.safetensors (two times; DiT^DH has its published names), teacher.safetensors (one time) and batch.safetensors: z0, eps
 // (B,C,g,g), t, s (B; rows with s < t first), y (B). Each line of standard input is one step: its kind, and perhaps "save" or "profile":
@@ -21,7 +21,7 @@
 //
 //   seconds S peak MiB loss L
 //
-// where peak is the largest growth of resident memory in this step, compared with the time before the models were made.
+// where S is the time of the step, and peak the largest resident memory during the step minus that before the models were made.
 #include <fmt/format.h>
 #include <omp.h>
 

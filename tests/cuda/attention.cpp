@@ -169,7 +169,7 @@ TEST_CASE("attention on a GPU: no queries or no heads, and heads that are too wi
   table<double>(Side::gpu).forward(empty);
   table<double>(Side::gpu).forward_tangent(empty, {});
   table<double>(Side::gpu).backward(empty, {});
-  // Keys without queries have no gradient.
+  // Without queries the gradient of the keys is 0.
   const Heads<double> g{gk.on(Side::gpu), 0, 0, 3};
   const Heads<const double> x{keys.on(Side::gpu), 0, 0, 3};
   table<double>(Side::gpu).backward({1, 1, 0, 4, 3, 1, x, x, x, {}, nullptr}, {{}, {}, g, {}});

@@ -153,7 +153,7 @@ TEST_CASE("a tensor whose operation is not waited for lives until it is done") {
   on_ranks(2, [](Communicator& ranks) {
     for (int i = 0; i < 5; ++i) {
       ranks.all_reduce_start(values(DType::f32, 100, ranks.rank()));
-      Tensor::full({100}, 7.0);  // might take the same memory
+      Tensor::full({100}, 7.0);  // would get the memory of the summed tensor if that were freed too early
     }
     const Tensor last = values(DType::f32, 100, ranks.rank());
     ranks.all_reduce(last);

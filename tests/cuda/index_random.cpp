@@ -65,7 +65,7 @@ TEST_CASE("gather and scatter_add on a GPU move and add the same bits as the CPU
         gpu().index.scatter_add(dtype, bytes_of(x).data(), at.data(), sums.data(), n, row, limit);
         CHECK(same(sums, scatter_add(x, index_tensor(index), {limit, row})));
       }
-  // Rows whose size is a multiple of 16 bytes, at addresses that are not.
+  // Rows whose size is a multiple of 16 bytes, at addresses that are no multiples of 16.
   const Tensor table = values({5, 8}, DType::f32);
   const OnGpu<std::byte> from = bytes_of(table, 4), y = bytes_of(Tensor::zeros({3, 8}), 4);
   gpu().index.gather(DType::f32, from.data(), OnGpu<Int>({4, 0, 4}).data(), y.data(), 3, 8, 5);
@@ -84,7 +84,7 @@ TEST_CASE("one_hot and argmax on a GPU") {
   for (const Int n : {1, 2, 31, 256, 257, 1000}) {
     std::vector<double> x = fm::test::random_array<double>(4 * n, 5);
     for (Int i = 0; i < n; ++i) x[static_cast<std::size_t>(n + i)] = i % 7 == 6 ? 2 : 1;  // of equal elements argmax returns the first
-    x[static_cast<std::size_t>(2 * n)] = std::numeric_limits<double>::quiet_NaN();        // the result is that of std::max_element
+    x[static_cast<std::size_t>(2 * n)] = std::numeric_limits<double>::quiet_NaN();        // a NaN has the same effect as in std::max_element
     x[static_cast<std::size_t>(4 * n - 1)] = n > 1 ? std::numeric_limits<double>::quiet_NaN() : 0;
     const OnGpu<Int> y(std::vector<Int>(4, -1));
     gpu().index.argmax(OnGpu<double>(x).data(), y.data(), 4, n);
@@ -129,7 +129,7 @@ TEST_CASE("random numbers on a GPU are the CPU's, bit for bit") {
   const Samples samples{3, 0, 1234567890123, 7};
   const Int rows = static_cast<Int>(samples.size());
   std::vector<Int> blocks;
-  for (const Int s : samples) blocks.push_back(static_cast<Int>(static_cast<std::uint64_t>(s) << 24));  // as in fill.cpp
+  for (const Int s : samples) blocks.push_back(static_cast<Int>(static_cast<std::uint64_t>(s) << 24));  // a sample's first block of random numbers, as in fill.cpp
   const OnGpu<Int> first(blocks);
   for (const Int n : {1, 6, 8, 777}) {
     const OnGpu<float> u(std::vector<float>(static_cast<std::size_t>(rows * n))), z(std::vector<float>(static_cast<std::size_t>(rows * n)));

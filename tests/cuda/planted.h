@@ -112,7 +112,7 @@ inline void check_report(const std::string& report, const std::vector<std::strin
   }
 }
 
-// Calls f(exact) under several orders of blocks and threads. `exact`: the one order in which a test knows the thread that is reported.
+// Calls f(exact) under several orders of blocks and threads. `exact` is true in the one order in which a test knows the thread that is reported.
 template <class F>
 void each_schedule(const F& f) {
   for (const std::string schedule : {"descending", "random:1", "random:2", "ordered"}) {
@@ -122,7 +122,7 @@ void each_schedule(const F& f) {
   }
 }
 
-// Returns what f prints to stderr, and checks that it ends its process.
+// Runs f in a child process. Returns the text that f prints to stderr, and checks that f ends the process.
 template <class F>
 std::string last_words(const F& f) {
   int ends[2];

@@ -101,9 +101,9 @@ TEST_CASE("a write beyond an allocation that was not seen when it happened") {
       _exit(write(STDERR_FILENO, text.data(), text.size()) > 0);
     });
   };
-  CHECK(report(n, n) == "a kernel wrote 0 bytes beyond the end of an allocation of 256.");
-  CHECK(report(n, -2) == "a kernel wrote 5 bytes before an allocation of 256.");
-  CHECK(report(3, 3) == "a kernel wrote 0 bytes beyond the end of an allocation of 12.");
+  CHECK(report(n, n) == "a kernel wrote to an address 0 bytes beyond the end of an allocation of 256.");
+  CHECK(report(n, -2) == "a kernel wrote to an address 5 bytes before an allocation of 256.");
+  CHECK(report(3, 3) == "a kernel wrote to an address 0 bytes beyond the end of an allocation of 12.");
   CHECK(report(n, n - 1) == ".");
 }
 
@@ -143,7 +143,7 @@ TEST_CASE("__syncthreads in a branch that some threads do not take") {
     const Stream stream;
     const Device<float> y(stream, n);
     check_report(stream.run(1, n, 0, barrier_in_a_branch<false>, y.data()),
-                 {"barrier_in_a_branch<false>", "__syncthreads: 40 threads of block (0, 0, 0) wait, 24 have ended before"});
+                 {"barrier_in_a_branch<false>", "__syncthreads: 40 threads of block (0, 0, 0) wait at the barrier, but 24 ended without reaching it"});
     CHECK(stream.run(1, n, 0, barrier_in_a_branch<true>, y.data()) == "");
     CHECK(y.values() == std::vector<float>(n, 2.0f));
   });
@@ -154,7 +154,7 @@ TEST_CASE("__syncthreads for one half of a warp, a shuffle for the other") {
     const Stream stream;
     const Device<float> y(stream, n);
     check_report(stream.run(1, n, 0, barrier_beside_exchange<false>, y.data()),
-                 {"barrier_beside_exchange<false>", "names lanes 4294967295 (a mask), of which only 4294901760 came"});
+                 {"barrier_beside_exchange<false>", "names the lanes of mask 4294967295, but only the lanes of mask 4294901760 arrived"});
     CHECK(stream.run(1, n, 0, barrier_beside_exchange<true>, y.data()) == "");
     for (unsigned i = 0; i < n; ++i) CHECK(y.values()[i] == static_cast<float>(i ^ 1));
   });
@@ -166,7 +166,7 @@ TEST_CASE("a shuffle whose mask names lanes that have ended") {
     const Device<float> y(stream, 20);
     const std::string report = stream.run(1, 32, 0, exchange_after_return<false>, y.data());
     check_report(report, {"exchange_after_return<false>", "warp exchange: thread "});
-    if (exact) check_report(report, {"thread 0 of block (0, 0, 0) names lanes 4294967295 (a mask), of which only 1048575 came"});
+    if (exact) check_report(report, {"thread 0 of block (0, 0, 0) names the lanes of mask 4294967295, but only the lanes of mask 1048575 arrived"});
     CHECK(stream.run(1, 32, 0, exchange_after_return<true>, y.data()) == "");
     for (unsigned i = 0; i + 1 < 20; ++i) CHECK(y.values()[i] == static_cast<float>(i + 1));
   });
@@ -176,7 +176,7 @@ TEST_CASE("a shuffle to which lanes bring different masks") {
   each_schedule([](bool) {
     const Stream stream;
     const Device<float> y(stream, 32);
-    check_report(stream.run(1, 32, 0, different_masks<false>, y.data()), {"different_masks<false>", "comes with mask ", ", others with "});
+    check_report(stream.run(1, 32, 0, different_masks<false>, y.data()), {"different_masks<false>", "calls with mask ", ", which overlaps a waiting lane's mask "});
     CHECK(stream.run(1, 32, 0, different_masks<true>, y.data()) == "");
     for (unsigned i = 0; i < 32; ++i) CHECK(y.values()[i] == static_cast<float>(i ^ 1));
   });

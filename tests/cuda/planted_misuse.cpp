@@ -118,7 +118,7 @@ TEST_CASE("asynchronous copies of the wrong memory") {
   refused(pageable.data(), x.data(), host.bytes(), cudaMemcpyDeviceToHost, "the target is not pinned");
   refused(host.data(), host.data(), host.bytes(), cudaMemcpyHostToDevice, "the target is not device memory");
   refused(x.data(), y.data(), host.bytes(), cudaMemcpyHostToDevice, "the source is device memory");
-  refused(x.data(), y.data(), 2 * host.bytes(), cudaMemcpyDeviceToDevice, "the target leaves its allocation, or that was freed");
+  refused(x.data(), y.data(), 2 * host.bytes(), cudaMemcpyDeviceToDevice, "the target leaves its allocation, or its memory was freed");
   refused(host.data(), y.data(), 2 * host.bytes(), cudaMemcpyDeviceToHost, "the target is not pinned");
   must(cudaMemcpyAsync(x.data(), host.data(), host.bytes(), cudaMemcpyHostToDevice, stream));
   must(cudaMemcpyAsync(y.data(), x.data(), host.bytes(), cudaMemcpyDeviceToDevice, stream));
@@ -129,7 +129,7 @@ TEST_CASE("asynchronous copies of the wrong memory") {
 TEST_CASE("the host reads device memory") {
   const auto read = [](bool right) {
     return last_words([=] {
-      must(cudaSetDevice(1));  // a device without memory so far: its first allocation installs a signal handler, after doctest's
+      must(cudaSetDevice(1));  // a device without memory so far: its first allocation installs a signal handler, which must replace doctest's
       const Stream stream;
       const Device<float> x(stream, std::vector<float>(n, 2.0f));
       _exit(static_cast<int>(right ? x.values()[0] : x.data()[0]));
@@ -148,13 +148,13 @@ TEST_CASE("memory that is freed twice, or copied after it was freed") {
   must(cudaFreeAsync(p, stream));
   CHECK(stream.wait() == "");
   must(cudaFreeAsync(p, stream));
-  check_report(stream.wait(), {"cudaFreeAsync: not a living allocation of this device"});
+  check_report(stream.wait(), {"cudaFreeAsync: the address is not a live allocation of this device"});
   CHECK(cudaMemcpyAsync(host.data(), p, host.bytes(), cudaMemcpyDeviceToHost, stream) == cudaErrorInvalidValue);
-  check_report(last_error(), {"the source leaves its allocation, or that was freed"});
+  check_report(last_error(), {"the source leaves its allocation, or its memory was freed"});
   CHECK(host.values() == std::vector<float>(n, 1.0f));
 }
 
-// An event that is recorded while its stream is captured happens when the graph is launched.
+// An event that is recorded during the capture of its stream occurs only when the captured graph is launched.
 TEST_CASE("waiting for an event that is never recorded") {
   for (const bool right : {false, true}) {
     const Stream captured, waits;
@@ -178,8 +178,8 @@ TEST_CASE("waiting for an event that is never recorded") {
 
 TEST_CASE("cuBLAS with a leading dimension that is not the matrix's") {
   const Product product;
-  CHECK(product.start(1, 4, 2) == CUBLAS_STATUS_INVALID_VALUE);  // smaller than a column
-  REQUIRE(product.start(4, 4, 2) == CUBLAS_STATUS_SUCCESS);      // the transposed size
+  CHECK(product.start(1, 4, 2) == CUBLAS_STATUS_INVALID_VALUE);  // the leading dimension 1 is smaller than a column
+  REQUIRE(product.start(4, 4, 2) == CUBLAS_STATUS_SUCCESS);      // the leading dimension of the transposed matrix
   check_report(product.stream.wait(), {"cuBLAS: matrix A of 2 x 4, leading dimension 4, leaves its allocation"});
   REQUIRE(product.start(2, 4, 2) == CUBLAS_STATUS_SUCCESS);
   CHECK(product.stream.wait() == "");
@@ -223,14 +223,14 @@ TEST_CASE("a report of one GPU's work, run by a wait for another's: thrown at a 
       must(cudaEventRecord(event, there));
       CHECK(here.run(1, n, 0, add_one, x.data()) == "");
       CHECK(x.values()[0] == 2);
-      check_report(there.wait(), {"cudaFreeAsync: not a living allocation of this device"});
+      check_report(there.wait(), {"cudaFreeAsync: the address is not a live allocation of this device"});
       CHECK(there.wait() == "");
     }
     CHECK(cudaEventSynchronize(event) == cudaErrorLaunchFailure);
     must(cudaSetDevice(0));
     must(cudaStreamWaitEvent(here, event));
     check_report(here.run(1, n, 0, add_one, x.data()),
-                 {"all streams wait for events that are never recorded, since: cudaFreeAsync: not a living"});
+                 {"all streams wait for events that are never recorded, since: cudaFreeAsync: the address is not a live"});
     CHECK(x.values()[0] == 2);
   });
 }
@@ -251,7 +251,7 @@ TEST_CASE("work that is given to a GPU between its failure and who hears of it d
     CHECK(here.run(1, n, 0, add_one, x.data()) == "");
     there.start(1, n, 0, add_one, y.data());
     CHECK(cudaStreamQuery(there) == cudaErrorLaunchFailure);
-    check_report(there.wait(), {"cudaFreeAsync: not a living allocation of this device"});
+    check_report(there.wait(), {"cudaFreeAsync: the address is not a live allocation of this device"});
     CHECK(y.values()[0] == 1);
     must(cudaSetDevice(0));
   }

@@ -43,8 +43,8 @@ struct Case {
   bool share_a = false, share_b = false, share_c = false;
   bool bias = false, accumulate = false;
   double alpha = 1;
-  Int pad = 0;             // added to the leading dimensions
-  Int gap = 0;             // between the products of a batch
+  Int pad = 0;             // elements added to each leading dimension
+  Int gap = 0;             // elements between the matrices of two products of a batch
   std::size_t offset = 0;  // elements between the beginning of a block and its operand
 };
 
@@ -101,7 +101,7 @@ Int count_bad(const Case& s, Kernel<In, Out, InB> on_cpu, Kernel<In, Out, InB> o
   Int bad = 0;
   for (std::size_t i = 0; i < c.size(); ++i) {
     const double want = reference_value(c[i]);
-    // Both sides round once; in sums over the batch they round each part.
+    // CPU and GPU round a result once. In sums over the batch they round each part of the sum.
     const double rounding = !std::is_same_v<Out, Half> ? 0 : (s.share_c ? allowed[i] : allowed[i] > 0 ? std::fabs(want) : 0) / 128;
     bad += !(std::fabs(reference_value(got[i]) - want) <= tolerance<In, Out>() * allowed[i] + rounding);
   }

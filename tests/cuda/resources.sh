@@ -11,6 +11,6 @@ cat "$@" | awk '
     kernels++; total += n; if (n > most) { most = n; of = name }
   }
   END {
-    printf "%d kernels for all architectures; %.0f registers in the mean, at most %d (%s); %d spill\n", kernels, total / kernels, most, of, spills
+    printf "%d kernels for all architectures; %.0f registers on average, at most %d (%s); %d kernels spill\n", kernels, total / kernels, most, of, spills
     exit kernels == 0 || spills > 0
   }'

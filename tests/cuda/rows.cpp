@@ -42,7 +42,7 @@ const RowTable<T>& rows_of(Side side) {
   return kernels_of(side).of<T>();
 }
 
-// Calls f(T{}, S{}) for every table.
+// Calls f(T{}, S{}) for every table: it computes in T and stores in S.
 template <class F>
 void each_type(const F& f) {
   f(double{}, double{});
@@ -50,7 +50,7 @@ void each_type(const F& f) {
   f(float{}, fm::bf16{});
 }
 
-// Calls f(T{}, S{}, X{}) for every table of a residual stream in X.
+// Calls f(T{}, S{}, X{}) for every table of functions on a residual stream, which has the type X.
 template <class F>
 void each_stream(const F& f) {
   f(double{}, double{}, double{});

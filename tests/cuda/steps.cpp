@@ -97,7 +97,7 @@ void check_steady(Trained& t, const Loss& loss) {
   for (std::uint32_t step = 3; step < 5; ++step) stats = train(t, step, loss, &numbers);
   CHECK(counts().waits == before.waits);
   CHECK(counts().allocations == before.allocations);
-  CHECK(double(stats.gradient_norm) > 0.05);                     // the bound of the clipping
+  CHECK(double(stats.gradient_norm) > 0.05);                     // 0.05 is the bound to which gradients are clipped
   CHECK(double(numbers.metrics.at("raw_mse")) > 0);
   CHECK(counts().waits == before.waits + 2);                     // one for each number that was read
 }
@@ -204,7 +204,7 @@ TEST_CASE("replayed steps are the steps, bit for bit: flow matching, MeanFlow by
 TEST_CASE("work that a repetition could not do is refused, and the device stays usable") {
   const Tensor x = Tensor::full({4}, 2);
   Graph graph(gpu);
-  CHECK_THROWS_WITH_AS(graph.replay(), doctest::Contains("replay() before record()"), Error);
+  CHECK_THROWS_WITH_AS(graph.replay(), doctest::Contains("replay() was called before record()"), Error);
   int calls = 0;
   CHECK_THROWS_WITH_AS(graph.record([&] { if (++calls == 2) (void)x.to_vector<float>(); }), doctest::Contains("asks for a download"), Error);
   calls = 0;
@@ -223,7 +223,7 @@ TEST_CASE("uploads beside the computing: into memory that is still read, several
     old = Tensor();
     Upload a(ones, gpu), b(threes, gpu);
     { const Upload unused(threes, gpu); }
-    const Tensor fresh = Tensor::full({n}, 5);                   // possibly in freed memory
+    const Tensor fresh = Tensor::full({n}, 5);                   // may get memory that was freed above
     const Tensor sum = a.take() + b.take() * 10.0;
     for (const auto& [x, value] : {std::pair{seen, 8.0}, {fresh, 5.0}, {sum, 31.0}}) {
       CHECK(-max(-1.0 * x, 0).item() == value);

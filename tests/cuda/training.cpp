@@ -28,7 +28,7 @@ Result train(const std::string& device, const std::string& stage, const fs::path
   return r;
 }
 
-// Starts ranks as processes. They get their numbers as from torchrun, but the address from a file in `out`.
+// Starts ranks as processes. The processes get their rank numbers as torchrun gives them, but the address of rank 0 from a file in `out`.
 std::vector<Result> train_on_ranks(int n, const std::string& device, const std::string& stage, const fs::path& out, const Arguments& more,
                                    const std::function<void(int, pid_t)>& during = {}) {
   std::vector<Result> results(static_cast<std::size_t>(n));

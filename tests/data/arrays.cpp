@@ -83,7 +83,7 @@ TEST_CASE("pictures in an npz with splits of its own, as MedMNIST has them, in (
   CHECK(picture_size(*train, "a test").channels == 3);
   CHECK(open_dataset(spec, Split::train).pixels.size() == 6 * 24);
   CHECK(has(error_of([&] { open_source(golden("medmnist_like.npz"), Split::train); }),
-            "the array of the samples is not named: write ?x=NAME; it has train_images, train_labels, test_images, test_labels"));
+            "the array of the samples is not named: write ?x=NAME; the file has train_images, train_labels, test_images, test_labels"));
   CHECK(has(error_of([&] { open_source(golden("f16.npy") + "?layout=hwc", Split::train); }), "rows are [2, 3]; layout=hwc needs [h, w, c]"));
   CHECK(open_source(golden("f16.npy") + "?layout=hw", Split::train)->shape() == Shape{1, 2, 3});
   const auto sequences = open_source(golden("f16.npy") + "?layout=lc", Split::train);                   // rows of length 2 with 3 channels
@@ -120,7 +120,7 @@ TEST_CASE("labels in a file of their own, points without any") {
   CHECK(has(error_of([&] { open_source(spec + "?test_y=a", Split::train); }), "labels of a test split without its samples"));
   CHECK(has(error_of([&] { open_source(spec + "?x=a", Split::train); }), "only a .npz has names"));
   CHECK(has(error_of([&] { open_source(spec + "?limit=0", Split::train); }), "limit = '0' is not a whole number"));
-  CHECK(has(error_of([&] { open_source(spec, Split::test); }), "4 rows leave none for the test"));
+  CHECK(has(error_of([&] { open_source(spec, Split::test); }), "none of its 4 rows is for the test"));
   write_npy<float>(folder / "other.npy", {4, 3}, std::vector<float>(12, 0.0f));
   CHECK(has(error_of([&] { open_source(spec + "?test=" + (folder / "other.npy").string(), Split::test); }), "both splits need rows of one shape and type"));
 }
@@ -236,7 +236,7 @@ TEST_CASE("arrays of a damaged npz are refused; a file is a npz by its first byt
       return error_of([&] { open_source(spec_of(folder / "a.npz") + asked, Split::train); });
     };
     CHECK(open(query) == "no error");
-    CHECK(has(open("?x=nothing"), "no array \"nothing\"; it has "));
+    CHECK(has(open("?x=nothing"), "no array \"nothing\"; the file has "));
     bytes[place] ^= 1;                                                                          // a byte of the samples' values
     CHECK_MESSAGE(has(open(query), "a.npz"), open(query));
   };

@@ -1,5 +1,5 @@
 // Random crops and shifts. A linear ramp stays linear under a bilinear crop, so the crop's box can be read from it. The boxes are compared with the
-// distributions that crops.h names, by Kolmogorov's distance of 4,000 samples. Chance exceeds 1.95 / sqrt(n) once in a thousand.
+// distributions that crops.h names, by Kolmogorov's distance of 4,000 samples. By chance it exceeds 1.95 / sqrt(n) once in a thousand.
 #include "data/crops.h"
 
 #include <doctest/doctest.h>
@@ -62,7 +62,7 @@ std::vector<Box> boxes(const Tensor& crops, std::int64_t height, std::int64_t wi
   return out;
 }
 
-// Kolmogorov's distance between the empirical distribution and U[0, 1), divided by the value that chance exceeds once in a thousand.
+// Kolmogorov's distance between the empirical distribution and U[0, 1), divided by the value that it exceeds by chance once in a thousand.
 double distance_from_uniform(Numbers u) {
   std::sort(u.begin(), u.end());
   const auto n = static_cast<double>(u.size());
@@ -72,7 +72,7 @@ double distance_from_uniform(Numbers u) {
   return worst * std::sqrt(n) / 1.95;
 }
 
-// The largest correlation between two of the lists, divided by four of its standard deviations.
+// The largest correlation between two of the lists, divided by four times its standard deviation.
 double largest_correlation(const std::vector<Numbers>& all) {
   double worst = 0;
   for (std::size_t a = 0; a < all.size(); ++a)
@@ -186,8 +186,8 @@ TEST_CASE("a crop depends on key, draw and sample number alone") {
   CHECK(crops({5}, {0}, {1, 2}, 1) != crops({5}, {0}, {1, 2}, 0));
   CHECK(crops({5}, {0}, {1, 3}, 0) != crops({5}, {0}, {1, 2}, 0));
   CHECK(crops({6}, {0}, {1, 2}, 0) != crops({5}, {0}, {1, 2}, 0));
-  CHECK(error_of([&] { random_crops(images, {1, 2}, {1, 2}, 0, recipe); }) == "random_crops: images [4, 2, 9, 7] with 2 sample numbers");
-  CHECK(error_of([&] { random_crops(Tensor::zeros({4, 9, 7}), {1, 2, 3, 4}, {1, 2}, 0, recipe); }) == "random_crops: images [4, 9, 7] with 4 sample numbers");
+  CHECK(error_of([&] { random_crops(images, {1, 2}, {1, 2}, 0, recipe); }) == "random_crops: images [4, 2, 9, 7] with 2 sample numbers: needs (B, C, H, W) and B numbers");
+  CHECK(error_of([&] { random_crops(Tensor::zeros({4, 9, 7}), {1, 2, 3, 4}, {1, 2}, 0, recipe); }) == "random_crops: images [4, 9, 7] with 4 sample numbers: needs (B, C, H, W) and B numbers");
 }
 
 // A training that is resumed with a newer version must make the same draws as with the older one, so the random numbers are fixed here.
@@ -240,5 +240,5 @@ TEST_CASE("a shift moves by whole pixels, each as often; zeros come in; the shar
   const Tensor few = random_uniform({3, 1, 4, 5}, {7, 8}, 0, DType::f32);
   CHECK(random_shifts(few, numbered(3), {3, 4}, 0, 0, 0).to_vector<float>() == few.to_vector<float>());
   CHECK(random_shifts(few, {1, 2, 3}, {3, 4}, 0, 2, 0).to_vector<float>() != random_shifts(few, {1, 2, 3}, {3, 4}, 1, 2, 0).to_vector<float>());
-  CHECK(error_of([&] { random_shifts(few, {1}, {3, 4}, 0, 2, 0); }) == "random_shifts: images [3, 1, 4, 5] with 1 sample numbers");
+  CHECK(error_of([&] { random_shifts(few, {1}, {3, 4}, 0, 2, 0); }) == "random_shifts: images [3, 1, 4, 5] with 1 sample numbers: needs (B, C, H, W) and B numbers");
 }

@@ -149,7 +149,7 @@ TEST_CASE("a row that finds no room is missing, and the next one stands where a 
   };
   limit(csv.size() + 5);                                      // room for half a row
   CHECK_THROWS_WITH_AS(metrics.log(2, {{"loss", 2}}), doctest::Contains("File too large"), FileError);
-  limit(jsonl.size() + 5);                                    // this file is longer, so the limit does not stop the others
+  limit(jsonl.size() + 5);                                    // metrics.jsonl is longer than the other files, so only its row does not fit
   CHECK_THROWS_AS(metrics.log(3, {{"loss", 3}}), FileError);
   setrlimit(RLIMIT_FSIZE, &before);
   metrics.log(4, {{"loss", 4}});

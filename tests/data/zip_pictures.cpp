@@ -117,7 +117,7 @@ TEST_CASE("hostile zip files are one error that names file and member") {
   CHECK(has(spoiled([](Entry& e) { e.size += 9; }), "stored member \"a.png\" has"));
   CHECK(has(spoiled([](Entry& e) { e.size = e.compressed += 9; }), "members overlap"));
   CHECK(has(zip_error(folder, good, [](std::vector<Entry>& e) { e[1].header = e[0].header; }), "members overlap"));
-  CHECK(has(spoiled([](Entry& e) { e.header += 2, e.size = e.compressed = 3; }), "\"a.png\" is not at the place in the directory"));
+  CHECK(has(spoiled([](Entry& e) { e.header += 2, e.size = e.compressed = 3; }), "\"a.png\" is not at the place that the directory names"));
   CHECK(has(zip_error(folder, {good[0], good[1], {"dataset.json", "{\"labels\": [[\"a.png\", 0]]}"}}),
             "dataset.json: no label for 1 of 2 images, the first is \"b.png\""));
   const std::string whole = zip_of(good);

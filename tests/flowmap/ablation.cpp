@@ -89,7 +89,7 @@ TEST_CASE("a variant's seconds are those of its own steps, the median of the rou
     const std::vector<StepCost> costs = costs_of(variants(c), rounds);
     REQUIRE(costs.size() == 2);
     CHECK(costs[0].seconds == 8 * 101);                            // one call of teacher and student for each row
-    CHECK(costs[1].seconds == 8 * 101 + 2 * 4);                    // the 4 rows with s < t call the student twice more
+    CHECK(costs[1].seconds == 8 * 101 + 2 * 4);                    // each of the 4 rows with s < t needs two more calls of the student
     CHECK(costs[0].spread == 0);
   }
   c = config_of("none"), c.vary = {"mfd.loop.batch=512,8,16"};
@@ -116,7 +116,7 @@ TEST_CASE("an objective's seconds are the mean of its first, middle and last ste
     alpha.alpha = schedule;
     return costs_of(variants(c, {"alpha_flow"}))[0].seconds;
   };
-  // alpha = 1 and alpha = 0 call the network once for each row; between them the rows with s < t are called once more.
+  // With alpha = 1 or alpha = 0 each row needs one call of the network. With 0 < alpha < 1 a row with s < t needs one call more.
   CHECK(near(seconds(Ramp("sigmoid", 1, 0)), 8 + 4 / 3.0, 1e-12));
   CHECK(seconds(Ramp(0.5)) == 12);
   Ramp begins("linear", 1, 0);
@@ -148,7 +148,7 @@ TEST_CASE("other work: ticks of a text like /proc/stat, the share of all cores, 
 
   const CpuTicks start{.busy = 100, .all = 1000, .own = 20};
   CHECK(near(*share_of_others(start, {.busy = 190, .all = 1200, .own = 50}), 0.3, 1e-12));
-  CHECK(*share_of_others(start, {.busy = 110, .all = 1200, .own = 50}) == 0);   // own ticks above busy ones, by rounding: a share of 0
+  CHECK(*share_of_others(start, {.busy = 110, .all = 1200, .own = 50}) == 0);   // rounding can make the own ticks exceed the busy ones; the share is then 0
   CHECK_FALSE(share_of_others(start, {.busy = 149, .all = 1049, .own = 20}));
   CHECK(*share_of_others(start, {.busy = 150, .all = 1050, .own = 20}) == 1);
 
@@ -173,7 +173,7 @@ TEST_CASE("a trial that was not measured is no measured 0: in the table, in the 
     CHECK(has(csv_text(table_of(findings(second))), "\nfd-0.1,0.1,,1,0,,1,2,,1,0,,1,"));
   Findings none = findings(true);
   none.trials.erase(none.trials.begin(), none.trials.begin() + 3);
-  CHECK(table_of(none).columns.size() == 1);                       // evaluations a step are counted, not measured
+  CHECK(table_of(none).columns.size() == 1);                       // the number of evaluations per step, which needs no measurement
   CHECK(has(trials_csv(none), "jvp,2,9,,finished,,,,,"));
   const auto curves = [](const Findings& f) {
     const std::string page = report_html(f, table_of(f), "nowhere");
@@ -209,7 +209,7 @@ TEST_CASE("--jobs trains seed by seed, of each the longest first") {
   for (const std::int64_t seed : {7, 1})
     for (std::size_t i = 0; i < 3; ++i) f.trials.push_back({.variant = i, .seed = seed, .cost = StepCost{.seconds = (seed == 1 ? 10.0 : 1.0) * static_cast<double>(i % 2 + 1)}});
   CHECK(training_order(f) == std::vector<std::size_t>{1, 0, 2, 4, 3, 5});
-  set_steps(f.variants[0], 3 * f.variants[0].steps());             // its steps are shorter, but now three times as many
+  set_steps(f.variants[0], 3 * f.variants[0].steps());             // variant 0 has the faster steps, but now three times as many
   CHECK(training_order(f) == std::vector<std::size_t>{0, 1, 2, 3, 4, 5});
 }
 

@@ -53,7 +53,7 @@ TEST_CASE("the list has each network under one name and one section") {
   CHECK(sections.size() == names.size());
   NetworkConfig wrong;
   wrong.name = "unet";
-  CHECK(error_of<ConfigError>([&] { wrong.make(true, 1); }).starts_with("network 'unet': known are dit_dh, mlp"));
+  CHECK(error_of<ConfigError>([&] { wrong.make(true, 1); }).starts_with("there is no network 'unet': known are dit_dh, mlp"));
 }
 
 TEST_CASE("parameters and products are those that a network has and a tape records") {
@@ -109,7 +109,7 @@ TEST_CASE("a flow map begins with its teacher's weights; what sees only t - s sa
     const Tensor t = Tensor::from<float>({0.2f, 0.4f, 0.7f, 1.0f}, {4});
     const Tensor v = evaluate(teacher.v(), b.z0, t, b.y);
     CHECK(max(abs(v.reshape({-1})), 0).item() > 1e-2);
-    if (name == "dit_dh") continue;                            // its embedding of t - s keeps its initial values, as published
+    if (name == "dit_dh") continue;                            // its embedding of t - s is not set to 0, as in the published code, so u differs from v
     for (const double share : {0.0, 0.5, 1.0}) CHECK(max_difference(evaluate(map.u(), b.z0, t * share, t, b.y), v) < 1e-5);
   }
 }

@@ -100,5 +100,5 @@ TEST_CASE("at the true map the network brings no bias, an exact teacher none, an
 TEST_CASE("a batch with rows of s = t is refused") {
   Nodes n = nodes(0.1, 0.9);
   n.p.off_diagonal = 3;
-  CHECK(error_of<ConfigError>([&] { bias_variance(network(), n.p, flow().v(), poor_teacher()); }) == "bias_variance: every row must have s < t");
+  CHECK(error_of<ConfigError>([&] { bias_variance(network(), n.p, flow().v(), poor_teacher()); }) == "bias_variance: the batch has rows with s = t; every row must have s < t");
 }

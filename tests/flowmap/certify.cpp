@@ -137,10 +137,10 @@ TEST_CASE("a loss that is scaled down is as biased as before, and one without a 
   const Certificate small = certify(scaled), none = certify(cut);
   CHECK(largest(small.mixture) < 1e-12);
   CHECK(near(small.scale, 1e-12 * gradient_scale(make_objective(adaptive)), 1e-9));
-  CHECK(gradient_scale(enlarged) == 1);                                // at most 1, so that bounds get no wider
+  CHECK(gradient_scale(enlarged) == 1);                                // the scale is at most 1, so that no bound becomes wider
   CHECK(small.biased());
   CHECK_FALSE(small.unbiased());
-  CHECK(contradiction({.exact = true, .unbiased = true}, small).starts_with("claims no bias, and its expected gradient"));
+  CHECK(contradiction({.exact = true, .unbiased = true}, small).starts_with("claims no bias, but its expected gradient"));
   CHECK(contradiction({.exact = true, .unbiased = true}, none).starts_with("has no gradient"));
 }
 
@@ -148,11 +148,11 @@ TEST_CASE("a false claim is reported, in both directions") {
   MeanFlowConfig adaptive;
   adaptive.metric = {"adaptive", "sum", 1, 1};
   const Certificate biased = certify(make_objective(adaptive)), unbiased = certify(make_objective(MeanFlowConfig{}));
-  CHECK(contradiction({.exact = true, .unbiased = true}, biased).starts_with("claims no bias, and its expected gradient"));
-  CHECK(contradiction({.exact = true, .unbiased = false}, unbiased).starts_with("claims a bias, and its expected gradient"));
+  CHECK(contradiction({.exact = true, .unbiased = true}, biased).starts_with("claims no bias, but its expected gradient"));
+  CHECK(contradiction({.exact = true, .unbiased = false}, unbiased).starts_with("claims a bias, but its expected gradient"));
   MeanFlowConfig differences;
   differences.derivative.kind = "central", differences.derivative.delta = 0.05;
   const Certificate rough = certify(make_objective(differences));
-  CHECK(contradiction({}, rough).starts_with("claims no residual at the true map, and has one of"));
+  CHECK(contradiction({}, rough).starts_with("claims no residual at the true map, but its largest mean square there is"));
   CHECK(contradiction(make_objective(differences).claims, rough) == "");
 }

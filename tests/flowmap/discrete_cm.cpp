@@ -106,7 +106,7 @@ TEST_CASE("a row's times are neighbours on the grid, s is 0, and every interval 
       CHECK(near(w[i], weight == "gap" ? 1 / (sigma(grid[k]) - sigma(grid[k - 1])) : 1, 1e-9));
       ++seen[k];
     }
-    for (std::size_t k = 1; k < 9; ++k) CHECK(seen[k] > 20);                     // 50 are expected
+    for (std::size_t k = 1; k < 9; ++k) CHECK(seen[k] > 20);                     // each is expected 50 times
   }
 }
 
@@ -230,7 +230,7 @@ TEST_CASE("one step of distillation with the exact teacher is off by the solver'
 TEST_CASE("ECT: the earlier point is data up to a sigma that shrinks from stage to stage, then a share of sigma") {
   const auto first = earlier_sigma(ect_at_stage(0), {1.944, 1.947}), second = earlier_sigma(ect_at_stage(1), {0.510, 0.512});
   CHECK((first[0] == 0 && first[1] > 0));                                        // r is data up to sigma = log 7 = 1.9459
-  CHECK((second[0] == 0 && second[1] > 0));                                      // up to log(5/3) = 0.5108
+  CHECK((second[0] == 0 && second[1] > 0));                                      // r is data up to sigma = log(5/3) = 0.5108
   CHECK(earlier_sigma(ect_at_stage(2), {1e-6})[0] > 0);
   const std::vector<double> at{0.1, 1, 10};
   const auto shares = [&](double stage) {
@@ -306,9 +306,9 @@ TEST_CASE("discrete consistency models are sampled with noise between calls, and
     CHECK(o.needs.passes == 1);
   };
   check(make_objective(CtConfig{})), check(make_objective(IctConfig{})), check(make_objective(CdConfig{})), check(make_objective(EctConfig{}));
-  CHECK(has(CtConfig{}.claims().why, "between 151 points"));
-  CHECK(has(CdConfig{}.claims().why, "one step of the solver (heun) between 18 points"));
-  CHECK(has(EctConfig{}.claims().why, "at the end of 0.00390625 of sigma"));
+  CHECK(has(CtConfig{}.claims().why, "between neighbors of 151 grid points"));
+  CHECK(has(CdConfig{}.claims().why, "one solver step (heun) between neighbors of 18 grid points"));
+  CHECK(has(EctConfig{}.claims().why, "at the end at least 0.00390625 sigma long"));
 }
 
 TEST_CASE("grids that fall and stages that there are none of are refused before the first step, by their keys") {

@@ -87,7 +87,7 @@ TEST_CASE("the number of threads does not change a bit") {
 TEST_CASE("what has no energy distance is refused") {
   const Tensor x = Tensor::zeros({4, 2});
   CHECK_THROWS_WITH_AS(energy_distance(x, Tensor::zeros({4, 3})),
-                       "energy_distance: points [4, 2] and [4, 3]: each needs 2 rows or more, and all rows the same size", ShapeError);
+                       "energy_distance: points [4, 2] and [4, 3]: each set needs 2 rows or more, and all rows must have the same size", ShapeError);
   CHECK_THROWS_AS(energy_distance(x, Tensor::zeros({1, 2})), ShapeError);
   CHECK_THROWS_AS(energy_distance(x, Tensor::zeros({4})), ShapeError);
   const Tensor bad = Tensor::zeros({4, 2});

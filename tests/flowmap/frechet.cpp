@@ -194,10 +194,10 @@ TEST_CASE("precision and recall are NumPy's, with ties and duplicates") {
 
 TEST_CASE("precision and recall of copies, of one point many times, and of numbers too large to square") {
   const Tensor x = random_normal({700, 5}, {4, 1});
-  const PrecisionRecall copies = precision_recall(x, x.clone(), 1);  // at distance 0 from a sample, with balls of positive radius
+  const PrecisionRecall copies = precision_recall(x, x.clone(), 1);  // each copy is at distance 0 from its sample, in a ball of positive radius
   CHECK(copies.precision == 1.0);
   CHECK(copies.recall == 1.0);
-  const Tensor one = x.slice(0, 9, 10).expand({600, 5}).contiguous();  // all are one real sample: balls of radius 0
+  const Tensor one = x.slice(0, 9, 10).expand({600, 5}).contiguous();  // 600 times the same real sample: the balls around these have radius 0
   const PrecisionRecall collapsed = precision_recall(x, one);
   CHECK(collapsed.precision == 1.0);
   CHECK(near(collapsed.recall, 1.0 / 700, 1e-15));

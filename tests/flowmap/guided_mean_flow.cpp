@@ -111,7 +111,7 @@ TEST_CASE("guidance needs labels; what it costs; an empty interval is refused") 
   CHECK(near(with(0.5, 0.5).needs().passes, alone + 1, 1e-15));
   CHECK(near(with(1, 0).needs().passes, alone, 1e-15));
   CHECK(error_of<ConfigError>([] { make_objective(with(1, 0.5, 0.6, 0.5), "map.objective.guided_mean_flow").check(10); }) ==
-        "map.objective.guided_mean_flow.low = 0.6 is above map.objective.guided_mean_flow.high = 0.5: no time would be guided");
+        "map.objective.guided_mean_flow.low = 0.6 is above map.objective.guided_mean_flow.high = 0.5: no time would be guided. Lower the first or raise the second");
 }
 
 TEST_CASE("the aim of a guided objective is not the flow map of what it is given; without guidance it is") {

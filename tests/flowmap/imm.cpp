@@ -155,7 +155,7 @@ TEST_CASE("a group shares its times, which follow from its number: whatever part
   }
   CHECK(near(mean_t, 0.5, 0.1));
   CHECK(near(mean_place, 0.5, 0.1));
-  CHECK(near_zero(together, 0.025));                            // 0.8 / 12 if one random number gave both
+  CHECK(near_zero(together, 0.025));                            // it would be 0.8 / 12 if one random number determined t and the place of s
   const Drawn part = drawn(440, 8);
   CHECK(max_difference(part.p.t, all.p.t.slice(0, 40, 48)) == 0);
   CHECK(max_difference(part.p.s, all.p.s.slice(0, 40, 48)) == 0);
@@ -173,7 +173,7 @@ TEST_CASE("r and the weight are the paper's, to rounding, from the smallest to t
     }
   const PathBatch p = at_times(Tensor::zeros({1, 1}, DType::f64), Tensor::ones({1, 1}, DType::f64), 0.1, 0.5);
   const auto middle = [&](std::int64_t halvings) { return ImmConfig{.halvings = halvings}.complete(p, {})["middle"].item(); };
-  CHECK(near(0.5 - middle(12), 160.0 / 4096 / 4, 0.03));       // t - r = (1-t)^2 160/2^k for small steps
+  CHECK(near(0.5 - middle(12), 160.0 / 4096 / 4, 0.03));       // for small steps t - r = (1-t)^2 160/2^k, with k halvings
   CHECK(middle(12) > middle(11));
   CHECK(middle(2) == 0.1);                                     // a step that goes below s ends at s
 }
@@ -237,9 +237,9 @@ TEST_CASE("what IMM asks for and says of itself") {
   CHECK(!config.claims().unbiased);
   CHECK(has(config.claims().why, "any map with the right samples"));
   CHECK(error_of<ConfigError>([] { make_objective(ImmConfig{.low = 0.5, .high = 0.4}, "map.objective.imm").check(10); }) ==
-        "map.objective.imm.low = 0.5 is not below map.objective.imm.high = 0.4: lower it");
+        "map.objective.imm.low = 0.5 is not below map.objective.imm.high = 0.4: lower the first or raise the second");
   const SmallNet small;
-  CHECK(has(error_of<ShapeError>([&] { imm(small.net(), draw_path_batch(gaussian_batch(6), {}, {}), config); }), "6 rows are not whole groups of 4"));
+  CHECK(has(error_of<ShapeError>([&] { imm(small.net(), draw_path_batch(gaussian_batch(6), {}, {}), config); }), "6 rows do not form whole groups: the number of rows must be a multiple of 4"));
 }
 
 TEST_CASE("on drawn groups the bias of long steps from t to r is seen, that of short ones is lost in the error") {

@@ -180,7 +180,7 @@ TEST_CASE("guidance inside the target: w + (1 - 1/omega) (v - v_null) where it a
   CHECK(!ImprovedMeanFlowConfig().needs().labels);
   CHECK(near(ImprovedMeanFlowConfig().needs().passes, 0.5, 1e-15));
 
-  double own = 0;                                              // velocity with the label, replaced by its target 200 times; -0.5 without the label
+  double own = 0;                                              // the velocity with the label, which its target replaces 200 times; without the label the velocity is -0.5
   const VelocityNet of_label = [&](const Var&, const Var&, const Labels& y) {
     std::vector<double> out;
     for (const std::int64_t label : y.to_vector<std::int64_t>()) out.push_back(label == 4 ? -0.5 : own);
@@ -192,7 +192,7 @@ TEST_CASE("guidance inside the target: w + (1 - 1/omega) (v - v_null) where it a
   for (int i = 0; i < 200; ++i) own = self_guided(of_label, given, config.guidance())(one).item();
   CHECK(near(own, -0.5 + 2.5 * 2, 1e-12));                     // guidance of scale 2.5
   CHECK(error_of<ConfigError>([] { make_objective(ImprovedMeanFlowConfig{.low = 0.7, .high = 0.6}, "i").check(10); }) ==
-        "i.low = 0.7 is above i.high = 0.6: no time would be guided");
+        "i.low = 0.7 is above i.high = 0.6: no time would be guided. Lower the first or raise the second");
 }
 
 TEST_CASE("a gradient through a difference is refused before the first step") {
@@ -201,8 +201,8 @@ TEST_CASE("a gradient through a difference is refused before the first step") {
             "map.objective.improved_mean_flow.derivative.kind = central: gradients can pass only through an exact derivative: choose jvp, or set"));
   CHECK_THROWS_AS(improved_mean_flow(SmallNet().net(), points(4), one_point(), config), ConfigError);
   CHECK(near(config.needs().taped_tangent, 0.25, 1e-15));
-  CHECK(near(config.needs().passes, 1, 1e-15));                // for a quarter of the rows 1 for the own velocity, 3 for a taped tangent
+  CHECK(near(config.needs().passes, 1, 1e-15));                // a quarter of the rows needs 4 passes more: 1 for the own velocity, 3 for a taped tangent
   config.through_derivative = false;
   CHECK(config.needs().taped_tangent == 0);
-  CHECK(near(config.needs().passes, 0.75, 1e-15));             // 1 for the own velocity, 2 for the sides of a difference
+  CHECK(near(config.needs().passes, 0.75, 1e-15));             // a quarter of the rows needs 3 passes more: 1 for the own velocity, 2 for the sides of a difference
 }

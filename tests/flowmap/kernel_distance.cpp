@@ -89,7 +89,7 @@ TEST_CASE("the number of threads does not change a bit") {
 
 TEST_CASE("what it cannot measure is refused; the list of metrics has it") {
   const Tensor x = x_table(4, 3);
-  CHECK(has(error_of<ShapeError>([&] { kernel_distance(x, x_table(4, 2)); }), "kernel_distance: features [4, 3] and [4, 2]: each needs 2 rows or more"));
+  CHECK(has(error_of<ShapeError>([&] { kernel_distance(x, x_table(4, 2)); }), "kernel_distance: features [4, 3] and [4, 2]: each set needs 2 rows or more"));
   CHECK_THROWS_AS(kernel_distance(x.slice(0, 0, 1), x), ShapeError);
   Tensor bad = x_table(4, 3).clone();
   bad.select(0, 2).select(0, 1).fill(std::numeric_limits<double>::quiet_NaN());

@@ -222,7 +222,7 @@ TEST_CASE("TVM draws the gap first, then s below 1 - gap, and a second time; all
     const double gap = t[i] - s[i];
     CHECK((s[i] > 0 && gap > 0 && t[i] < 0.999));
     gaps.push_back(logit(gap));
-    place.push_back(below_in_normal(logit(s[i]) + 0.4) / below_in_normal(logit(0.999 - gap) + 0.4));      // uniform, if s is the truncated distribution
+    place.push_back(below_in_normal(logit(s[i]) + 0.4) / below_in_normal(logit(0.999 - gap) + 0.4));      // uniform if s follows the truncated distribution
     seconds.push_back(logit(second[i]));
     product += (place.back() - 0.5) * (below_in_normal(seconds.back() + 0.4) - 0.5);
   }

@@ -70,7 +70,7 @@ TEST_CASE("with statistics each element of the latents has mean 0 and variance 1
   for (std::size_t k : {0u, 1u}) {
     CHECK(near(stats.variance.to_vector<double>()[k], moments(x, k).variance, 1e-6));
     CHECK(near(stats.mean.to_vector<double>()[k], moments(x, k).mean, 1e-6));
-    CHECK(near_zero(moments(z, k).mean, 1e-3));                    // the mean 3 is 3000 deviations: f32 resolves 2e-4 of one
+    CHECK(near_zero(moments(z, k).mean, 1e-3));                    // the mean 3 is 3000 deviations, so f32 resolves 2e-4 of a deviation
     CHECK(near(moments(z, k).variance, 1, 1e-3));
   }
   CHECK(near_zero(moments(z, 2).mean, 1e-6));                      // a constant element becomes 0, not amplified rounding

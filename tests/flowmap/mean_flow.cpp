@@ -53,7 +53,7 @@ TEST_CASE("a mixture: the integrated map has no residual, and it is a ground tru
   const ObjectiveLoss out = loss_on(config(), {.net = u, .velocity = teacher(mixture.v())}, batch);
   CHECK(out.metrics.at("raw_mse").value() < 1e-8);
   CHECK(loss_on(config(), {.net = u}, batch).metrics.at("raw_mse").value() > 0.1);
-  // one component: the mixture's velocity is the Gaussian's
+  // a mixture with one component has the velocity of the Gaussian
   const GaussianFlow g = gaussian();
   const GaussianMixture single{{{1.0, g.mean, g.deviation}}};
   const Batch b = gaussian_batch(8);
@@ -167,7 +167,7 @@ TEST_CASE("the released code's switches") {
   CHECK(near(run(c), 1, 5e-4));
   CHECK(std::fabs(run(paper) - 1) > 1e-2);
   c = paper;
-  c.compat.fd_share_label_drop = false;                    // the sides have other labels; divided by 2 delta
+  c.compat.fd_share_label_drop = false;                    // the two sides may have different labels; the difference is divided by 2 delta
   CHECK(run(c) > 10 * run(paper));
   c.labels.probability = 0;
   CHECK(near(run(c), run(paper), 1e-14));
@@ -207,7 +207,7 @@ TEST_CASE("tangent policy") {
   // a derivative that is not finite in one row masks only that row
   const FlowMapNet broken = [](const Var& z, const Var& s, const Var& t, const Labels&) { return z * column(sqrt(t - s), 2); };
   PathBatch p = draw_path_batch(gaussian_batch(8), {.diagonal_share = 0}, {0, 4});
-  p.s = concat(std::vector<Tensor>{p.t.slice(0, 0, 1), p.s.slice(0, 1, 8)}, 0);         // t = s: the slope of sqrt is infinite
+  p.s = concat(std::vector<Tensor>{p.t.slice(0, 0, 1), p.s.slice(0, 1, 8)}, 0);         // in row 0 t = s, where the slope of sqrt is infinite
   MeanFlowConfig c = config();
   c.tangent.mask = true;
   const ObjectiveLoss out = mean_flow(broken, p, one_point(), c);

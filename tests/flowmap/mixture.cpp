@@ -157,7 +157,7 @@ TEST_CASE("the error of a map is 0 for the exact one and the distance for others
 
 TEST_CASE("mixtures that are none are refused") {
   const Tensor z = Tensor::zeros({1, 2}, DType::f64), t = Tensor::zeros({1}, DType::f64);
-  CHECK_THROWS_WITH_AS(GaussianMixture{}.v(), "a Gaussian mixture needs a component", ConfigError);
+  CHECK_THROWS_WITH_AS(GaussianMixture{}.v(), "a Gaussian mixture has no components: add at least one", ConfigError);
   GaussianMixture m = three();
   m.components[1].weight = 0;
   CHECK_THROWS_WITH_AS(m.v(), "a Gaussian mixture: component 1 has the weight 0.000000; it must be above 0", ConfigError);

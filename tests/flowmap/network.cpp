@@ -71,8 +71,8 @@ TEST_CASE("a function keeps its model alive") {
 
 TEST_CASE("an empty function and a null model are errors") {
   CHECK_FALSE(FlowMapNet());
-  CHECK_THROWS_WITH_AS(FlowMapNet()(z, t, t, {}), "an empty network function was called", Error);
-  CHECK_THROWS_WITH_AS(VelocityNet(std::shared_ptr<Scaling>()), "a network function was given a null model", Error);
+  CHECK_THROWS_WITH_AS(FlowMapNet()(z, t, t, {}), "an empty network function was called: assign a model or a lambda to it first", Error);
+  CHECK_THROWS_WITH_AS(VelocityNet(std::shared_ptr<Scaling>()), "a network function was given a null model: pass a model made by std::make_shared", Error);
 }
 
 TEST_CASE("an optimizer whose model was not called says so") {

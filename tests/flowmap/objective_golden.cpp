@@ -105,7 +105,7 @@ class Golden {
     ObjectiveConfig config;
     set_entry(config, c);
     const Objective objective = config.chosen("golden");
-    objective.check(20000);                                      // steps: published warm-ups take 10,000
+    objective.check(20000);                                      // 20,000 steps, because published warm-ups take 10,000
     const Nets nets = nets_of(c, objective.needs);
     const Drawn drawn = drawn_of(c, objective);
     Tape tape;

@@ -135,7 +135,7 @@ TEST_CASE("the list has the objectives of this folder, each under one name") {
     CHECK_MESSAGE(std::count(names.begin(), names.end(), name) == 1, name);
   ObjectiveConfig wrong;
   wrong.name = "meanflow";
-  CHECK_THROWS_WITH_AS(wrong.chosen("map.objective"), doctest::Contains("objective 'meanflow': known are flow_matching, cmt, mean_flow"), ConfigError);
+  CHECK_THROWS_WITH_AS(wrong.chosen("map.objective"), doctest::Contains("there is no objective 'meanflow': known are flow_matching, cmt, mean_flow"), ConfigError);
 }
 
 TEST_CASE("the published preset sets what was left at its default, and nothing else") {
@@ -216,7 +216,7 @@ TEST_CASE("no objective of the list has a residual on the closed-form flow map; 
       const Nets nets = nets_of(u, g.v());
       return raw(o.loss(nets, o.draw(batch, nets, {})));
     };
-    // TiM's derivative goes along eps - z0, whatever w is. It is right only on average, so single rows have a residual.
+    // TiM's derivative goes along eps - z0, whatever w is. This direction is right only on average, so single rows have a residual.
     if (name == "tim") {
       CHECK_FALSE(o.claims.exact);
       CHECK(residual(right) > 1e-3);
@@ -295,13 +295,13 @@ TEST_CASE("every eighth sample of Shortcut has a jump, whatever batch it comes i
     CHECK(has_sample(part.draws.samples[0]));
     of_four += jumps(4, step).off_diagonal;
   }
-  CHECK(of_four == 8);                                         // every eighth of 16 * 4 rows
+  CHECK(of_four == 8);                                         // an eighth of the 16 * 4 rows has s < t
   std::map<double, int> lengths;                               // the same eight samples at each step
   for (std::uint32_t step = 0; step < 56; ++step) {
     const PathBatch p = jumps(8, step);
     ++lengths[(p.t - p.s).select(0, 0).item()];
   }
-  CHECK(lengths.size() == 7);                                  // 1, 1/2 ... 1/64
+  CHECK(lengths.size() == 7);                                  // a jump has one of the lengths 1, 1/2 ... 1/64
   for (const auto& entry : lengths) CHECK(entry.second == 8);
 }
 

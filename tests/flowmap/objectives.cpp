@@ -48,7 +48,7 @@ TEST_CASE("no objective has a residual on the closed-form map") {
   CHECK(raw(loss_on(LsdConfig{.through_derivative = false, .end_velocity = "teacher", .pairs = half}, nets(u), batch)) < none);
   CHECK(raw(loss_on(AlphaFlowConfig{.alpha = 0, .pairs = half}, nets(u), batch)) < none);
   CHECK(raw(loss_on(AlphaFlowConfig{.alpha = 1e-6, .clamp = 0, .pairs = half}, nets(u), batch)) < 1e-24);     // alpha^2 times an O(alpha) residual
-  // and a wrong map has one
+  // a wrong map has a residual
   const FlowMapNet wrong = [=](const Var& z, const Var&, const Var& t, const Labels& y) { return u(z, t, t, y); };
   CHECK(raw(loss_on(ShortcutConfig{.bootstrap_share = 0.5, .clamp = 0}, nets(wrong), batch)) > 1e-4);
   CHECK(raw(loss_on(SplitMeanFlowConfig{.pairs = half}, nets(wrong), batch)) > 1e-4);
@@ -162,7 +162,7 @@ TEST_CASE("targets record nothing: each of these costs one recorded pass") {
   const SmallNet small;
   const PathBatch p = points(8);
   const Batch batch = gaussian_batch(8);
-  const auto networks = [](const std::function<ObjectiveLoss()>& loss) {                // tanh is called twice a pass
+  const auto networks = [](const std::function<ObjectiveLoss()>& loss) {                // one pass calls tanh twice
     Tape tape;
     const ObjectiveLoss out = loss();
     const std::string text = tape.to_string();
@@ -241,7 +241,7 @@ TEST_CASE("CMT: pairs, times and labels as configured") {
   CHECK(seen.size() == 10);                                // 5 points: all 10 pairs occur in 800 draws
   const auto first = t;
   cmt(spy, roll_out(g.v(), {dim}, y, draws, config, DType::f64), config, 1);
-  CHECK(t != first);                                       // another round, other pairs
+  CHECK(t != first);                                       // another round has other pairs
 
   config.compat.cmt_time_labels = "uniform";               // the released code: the same states, other times
   const Trajectories trajectories = roll_out(g.v(), {dim}, y, draws, config, DType::f64);
@@ -250,7 +250,7 @@ TEST_CASE("CMT: pairs, times and labels as configured") {
   CHECK(std::set<double>(t.begin(), t.end()) == std::set<double>{0.25, 0.5, 0.75, 1});
   CHECK(std::set<double>(s.begin(), s.end()) == std::set<double>{0, 0.25, 0.5, 0.75});
 
-  config.labels.probability = 0.1;                         // labels are dropped for whole trajectories, or again for single rows
+  config.labels.probability = 0.1;                         // labels are dropped for whole trajectories; without fd_share_label_drop also for single rows
   const auto dropped_rows = [&] { return std::count(labels.begin(), labels.end(), 4) % 200; };
   cmt(spy, roll_out(g.v(), {dim}, y, draws, config, DType::f64), config);
   CHECK(dropped_rows() == 0);

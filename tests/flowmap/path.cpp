@@ -90,7 +90,7 @@ TEST_CASE("a draw is the Philox block of its sample, step, purpose and number, a
       CHECK(draws.shared(purpose, i) == unit(purpose, i, ~std::uint64_t{0}));
       seen.insert({draws.uniform(purpose, 0, i), draws.uniform(purpose, 1, i), draws.shared(purpose, i)});
     }
-  CHECK(seen.size() == 90);                                       // none twice
+  CHECK(seen.size() == 90);                                       // no value occurs twice
   CHECK(draws.uniform(Purpose::time, 0) == draws.uniform(Purpose::time, 0, 0));
   const Draws turned = draws.reordered({1, 0, 1});
   CHECK(turned.rows() == 3);
@@ -101,10 +101,10 @@ TEST_CASE("a draw is the Philox block of its sample, step, purpose and number, a
 }
 
 TEST_CASE("why the number of rows with s < t varies") {
-  CHECK(PairConfig{}.varies("a.pairs") == "the number of rows with s < t is drawn at each step: set a.pairs.exact_share");
+  CHECK(PairConfig{}.varies("a.pairs") == "the number of rows with s < t is drawn at each step: set a.pairs.exact_share = true");
   CHECK(PairConfig{.exact_share = true}.varies("a.pairs").empty());
   CHECK(PairConfig{.exact_share = true, .null_rows_diagonal = true}.varies("a.pairs") ==
-        "which rows have s < t depends on the labels drawn at each step: leave a.pairs.null_rows_diagonal out");
+        "the number of rows with s < t depends on the labels dropped at each step: set a.pairs.null_rows_diagonal = false");
 }
 
 TEST_CASE("pairs of one kind, and shares that leave nothing over") {
@@ -159,7 +159,7 @@ TEST_CASE("the velocity that a name stands for: the teacher's share, and the sum
   CHECK(teacher_share("blend=0") == 0);
   CHECK(teacher_share("blend=1") == 1);
   for (const char* bad : {"blend=1.001", "blend=-0.001", "blend=", "blend=x", "blend", "teachers", "Teacher", "xblend=0.5"})
-    CHECK(error_of<ConfigError>([&] { teacher_share(bad); }) == "velocity '" + std::string(bad) + "': known are teacher, one-point and blend=L with L in [0, 1]");
+    CHECK(error_of<ConfigError>([&] { teacher_share(bad); }) == "there is no velocity '" + std::string(bad) + "': known are teacher, one-point and blend=L with L in [0, 1]");
   PathBatch p;
   p.z0 = f64({1, 2, 3, 4}, {2, 2}), p.eps = f64({10, 20, 30, 40}, {2, 2}), p.t = f64({0.25, 1}, {2});
   p.s = p.t, p.z = interpolate(p.z0, p.eps, p.t);

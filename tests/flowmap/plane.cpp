@@ -138,12 +138,12 @@ TEST_CASE("scores are those of the metrics on their own, from the same noise as 
   CHECK(scores[2].values.size() == 1);
   run.exact.reset();
   const std::vector<PlaneScore> unknown = plane_scores(run);
-  CHECK(unknown.size() == 4);                                                    // no other 300 of 500 test points, and no exact flow
+  CHECK(unknown.size() == 4);                                                    // only 200 test points are left for the row "other test points", and no exact flow is known
   CHECK(unknown[0].values.size() == 1);
   CHECK(unknown[0].value("energy_distance") == scores[0].value("energy_distance"));
   run.samples = 4000;
   const PlaneReport report = plane_report(run);
-  CHECK(has(report.about, "500 samples of each generator"));
+  CHECK(has(report.about, "Each generator makes 500 samples"));
   CHECK_FALSE(has(plane_page("t", report), "map error"));
 }
 
@@ -204,7 +204,7 @@ TEST_CASE("pictures: as many marks as there are points, at their places") {
   CHECK(count(report.fields[7].svg, "h0") == 13 * 13);                           // u = 0: each arrow is a dot
   CHECK(count(report.fields[0].svg, "h0") < 13);
   CHECK(report.errors.size() == 2);
-  CHECK(count(report.errors[1].svg, "crispEdges") > 10);                         // colors; each of the 48 x 48 cells has one
+  CHECK(count(report.errors[1].svg, "crispEdges") > 10);                         // more than 10 colors occur; each of the 48 x 48 cells has one color
   CHECK(count(report.errors[1].svg, "z\"") + count(report.errors[1].svg, "zM") == 48 * 48);
 }
 
@@ -215,11 +215,11 @@ TEST_CASE("pictures are of what a map was trained for") {
     return std::count_if(figures.begin(), figures.end(), [&](const Figure& f) { return has(f.svg, ">" + name + ": "); });
   };
   PlaneReport report = plane_report(run);
-  CHECK(drawn(report.fields, "to data") == 2);                                   // (0, 1) and (0, 0.5)
-  CHECK(drawn(report.fields, "from noise") == 2);                                // (0, 1) and (0.5, 1)
+  CHECK(drawn(report.fields, "to data") == 2);                                   // (s, t) = (0, 1) and (0, 0.5)
+  CHECK(drawn(report.fields, "from noise") == 2);                                // (s, t) = (0, 1) and (0.5, 1)
   CHECK(drawn(report.fields, "velocity") == 1);
   CHECK(drawn(report.fields, "guided") == 4);
-  CHECK(report.errors.size() == 3);                                              // none for the guided map
+  CHECK(report.errors.size() == 3);                                              // one for each map but the guided one
   CHECK(drawn(report.errors, "guided") == 0);
   CHECK(report.trajectories.size() == 4);
   run.exact.reset();                                                             // now only u(z, t, t) defines the flow

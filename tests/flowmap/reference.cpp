@@ -49,7 +49,7 @@ struct Heard : Messages {
   void message(Level, std::string_view text) override { lines.emplace_back(text); }
 };
 
-// Features that are the values themselves. The class is that of the row's number, except for every tenth row. `calls` records the sizes of the batches.
+// Features that are the values themselves. The predicted class is row % 2, and wrong for every tenth row. `calls` records the sizes of the batches.
 struct Watched {
   std::vector<std::int64_t> calls;
   Features features{"test", "1234", [this](const Tensor& x) {
@@ -69,7 +69,7 @@ TEST_CASE("samples at a time: 250, fewer of large ones, one at least") {
   CHECK(seen_at_a_time({2}) == 250);
   CHECK(seen_at_a_time({3, 128, 131}) == 250);
   CHECK(seen_at_a_time({3, 256, 256}) == 64);
-  CHECK(seen_at_a_time({16, 256, 256}) == 64);                     // positions count, channels do not
+  CHECK(seen_at_a_time({16, 256, 256}) == 64);                     // the limit depends on the positions, not on the channels
   CHECK(seen_at_a_time({4, 65536}) == 16);
   CHECK(seen_at_a_time({1, 4096, 4096}) == 1);
 }

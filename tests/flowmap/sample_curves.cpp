@@ -1,4 +1,5 @@
-// Curves of a report are the samples and their statistics: of sequences, vectors, few numbers and arrays, including outliers and values that are not finite.
+// The curves of a report show the samples and their statistics. Samples are sequences, vectors, few numbers or arrays, some with outliers or values that
+// are not finite.
 #include "flowmap/training/sample_curves.h"
 
 #include <doctest/doctest.h>

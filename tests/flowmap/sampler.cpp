@@ -82,7 +82,7 @@ TEST_CASE("the sampler of consistency models: jumps to data alone, with noise of
   // A sample does not depend on its batch or on its place in the batch.
   const Tensor part = sample_renoised(gaussian().u(), noise().slice(0, 5, 9), {}, plain_grid(4));
   CHECK(max_difference(part, four.slice(0, 5, 9)) < 1e-14);
-  // Their distribution is the data's: the exact map turns fresh noise into data, whatever the earlier calls gave.
+  // The distribution of the samples is the data's: the exact map turns fresh noise into data, whatever the earlier calls gave.
   const Tensor many = random_normal({20000, dim}, {6, 6}, 0, DType::f64), x = sample_renoised(gaussian().u(), many, {}, plain_grid(3));
   const Tensor mean_of = sum(x, {0}) / 20000.0, deviation = sqrt(sum(square(x - mean_of.reshape({1, dim})), {0}) / 20000.0);
   CHECK(max_difference(mean_of, gaussian().mean) < 0.04);

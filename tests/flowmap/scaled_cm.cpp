@@ -1,4 +1,4 @@
-// sCM: the form in u against TrigFlow's own expressions, its gradient, its schedule and settings, and which minimum it has.
+// sCM: the form in u against TrigFlow's own expressions, its gradient, its schedule and settings, and its minimum.
 #include "flowmap/objective/scaled_cm.h"
 
 #include <algorithm>

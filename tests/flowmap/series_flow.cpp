@@ -64,7 +64,7 @@ double power_error(const Tensor& samples) {
   return largest;
 }
 
-// The statistics of samples (n, 1, length) that differ from the data's. The bounds are about three times the errors of a trained network.
+// Returns the names of the statistics in which samples (n, 1, length) differ from the data. The bounds are about three times the errors of a trained network.
 std::string wrong(const Tensor& samples) {
   const SeriesStatistics s = series_statistics(samples, length / 2 + 1, 1);
   const double mean = error(s.mean, 0, [](std::int64_t) { return 0; }), variance = error(s.variance, 0, [](std::int64_t) { return 1; });
@@ -76,9 +76,9 @@ std::string wrong(const Tensor& samples) {
   CHECK(std::isfinite(mean + variance + correlation + power));
   std::string out;
   if (mean > 0.15) out += "mean ";                       // trained network: 0.047; real samples: 0.022
-  if (variance > 0.12) out += "variance ";               // 0.041; 0.028
-  if (correlation > 0.04) out += "correlation ";         // 0.013; 0.002
-  if (power > 0.2) out += "power ";                      // 0.068; 5e-10
+  if (variance > 0.12) out += "variance ";               // trained network: 0.041; real samples: 0.028
+  if (correlation > 0.04) out += "correlation ";         // trained network: 0.013; real samples: 0.002
+  if (power > 0.2) out += "power ";                      // trained network: 0.068; real samples: 5e-10
   return out;
 }
 
@@ -99,6 +99,6 @@ TEST_CASE("a flow map learns time series: in one call they have the statistics o
   CHECK(wrong(after) == "");
   CHECK(wrong(noise.reshape(test.shape())) == "correlation power ");           // noise has the right mean, 0, and variance, 1
   CHECK(has(wrong(before), "correlation power "));
-  CHECK(energy_distance(after, test) < 0.03);                                   // seen: 0.014
-  CHECK(energy_distance(noise.reshape(test.shape()), test) > 0.05);             // 0.057
+  CHECK(energy_distance(after, test) < 0.03);                                   // measured: 0.014
+  CHECK(energy_distance(noise.reshape(test.shape()), test) > 0.05);             // measured: 0.057
 }

@@ -197,7 +197,7 @@ TEST_CASE("a budget is used up, shared between the stages, and bounded by what t
   fill_budget(c, small, r, t, 600);
   CHECK(near(seconds_of(c, small, t), 600, 0.06));                       // steps are rounded down to two digits
   CHECK(near(static_cast<double>(c.steps.at(stage_name::fm)) / static_cast<double>(c.steps.at(stage_name::mfd)), 0.40 / 0.17, 0.1));
-  CHECK(c.samples == 2000);                                              // they take 23 s, of at most 72 s for the evaluation
+  CHECK(c.samples == 2000);                                              // 2,000 samples take 23 s; the evaluation may take at most 72 s
   fill_budget(c, small, r, t, 150);
   CHECK(c.samples == 1000);
   CHECK(seconds_of(c, small, t) < 150);
@@ -212,7 +212,7 @@ TEST_CASE("a budget is used up, shared between the stages, and bounded by what t
   fill_budget(c, small, r, part, 600);
   CHECK(near(seconds_of(c, small, part, 10), 600, 0.06));
 
-  const Choice pixels{.side = 32};                                       // four of the six stages: their shares are scaled to a sum of 1
+  const Choice pixels{.side = 32};                                       // pixels need four of the six stages; the shares of these four are scaled to a sum of 1
   Choice d = pixels;
   const Recipe without = resolved(small, pixels);
   const Rehearsal of_four = times_of(small, without, 0.1);
@@ -227,7 +227,7 @@ TEST_CASE("checkpoints and data in bytes, by hand") {
   Recipe r = resolved(f, {.side = 16, .steps = {{stage_name::fm, 100}}});
   CHECK(memory_of_data(r, 10) == 10 * (3 * 16 * 16 + 4 * 3 * 16 * 16));  // 8-bit levels, and pixels as f32
   const StageSpec& fm_stage = stage_named(stage_name::fm);
-  CHECK(checkpoint_bytes(r, fm_stage) == 3.0 * 16 * static_cast<double>(fm_stage.parameters(r).all));      // two kept, one being written
+  CHECK(checkpoint_bytes(r, fm_stage) == 3.0 * 16 * static_cast<double>(fm_stage.parameters(r).all));      // three checkpoints: two that are kept and one that is being written
   r.latents.from = "images";
   CHECK(memory_of_data(r, 10) == 0);
 }

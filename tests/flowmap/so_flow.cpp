@@ -108,7 +108,7 @@ TEST_CASE("t and s have distributions of their own, and s ends below t") {
   // P(s' > t) of two normal logits, means 1.2 apart, each of deviation .8
   const double crossing = 0.5 * std::erfc(1.2 / (0.8 * std::sqrt(2.0)) / std::sqrt(2.0));
   CHECK(std::abs(static_cast<double>(cut) / static_cast<double>(k) - crossing) < 0.02);
-  CHECK(moments(ends).first < -1);                          // rows without the clamp
+  CHECK(moments(ends).first < -1);                          // the rows whose s is not clamped
   so.pairs.zero_share = 0.25;
   const Drawn zeros = so.draw(gaussian_batch(4000), {}, {});
   const auto from = zeros.p.s.to_vector<double>();

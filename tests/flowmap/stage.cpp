@@ -77,7 +77,7 @@ TEST_CASE("a rewind takes all of the training back: weights, average, targets' n
     void rewound(std::int64_t) override { after = files(); }
   } seen;
   seen.files = files;
-  // Step 6 explodes twice: back to step 4, and then to step 2.
+  // Step 6 explodes twice. The first explosion rewinds to step 4, the second to step 2.
   LoopConfig often = loop;
   often.ckpt_every = 2, often.keep = 9;
   FlowStage flow = flow_stage("map", often, parts_for(objective_named("shortcut")));
@@ -144,7 +144,7 @@ TEST_CASE("parts of a batch are whole groups of the objective's rows, on any num
   ImmConfig three;
   three.group = 3;
   CHECK(error_of<ConfigError>([&] { flow_stage("map", loop, parts_for(make_objective(three))); }) ==
-        "map: its objective takes rows in groups of 3: loop.batch = 8 is not a multiple of it");
+        "map: its objective takes rows in groups of 3: change loop.batch = 8 to a multiple of this number");
 }
 
 TEST_CASE("the decay of an average may follow the training: CT's does") {
@@ -179,7 +179,7 @@ TEST_CASE("metrics of some rows count by how many those are") {
   CHECK(metric(whole, "raw_mse_diagonal")->weight == 1 - share);
   for (const char* name : {"raw_mse_off_diagonal", "derivative_ratio", "clamped_share"}) CHECK(metric(whole, name)->weight == share);
   CHECK(metric(whole, "loss") == nullptr);
-  // The two halves of a batch, weighted, are the whole.
+  // The weighted mean over the two halves of a batch is the mean over the whole batch.
   double sum = 0, weights = 0;
   for (const std::int64_t first : {0, 4}) {
     const StepLoss half = flow.stage.loss({1, first, 4, -1, 6});
@@ -200,6 +200,6 @@ TEST_CASE("what an objective needs and does not get is an error before the first
   CHECK(mentions(error("mean_flow", [](FlowParts& p) { p.batch = {}; }), {"map", "objective", "FlowParts::batch"}));
   CHECK(error("mean_flow", [](FlowParts& p) { p.teacher = {}, p.shape = {}; }) == "no error");
   AlphaFlowConfig alpha;
-  alpha.alpha.begin = 0.9, alpha.alpha.end = 5;                // ends at step 5 of 6, begins at 5.4
+  alpha.alpha.begin = 0.9, alpha.alpha.end = 5;                // the change would begin at step 5.4 of 6, after its end at step 5
   CHECK(error("mean_flow", [&](FlowParts& p) { p.objective = make_objective(alpha); }).starts_with("alpha_flow.alpha: the change from 1 to 0 begins at step 5.4"));
 }

@@ -17,7 +17,7 @@ using namespace fm;
 namespace {
 
 constexpr std::int64_t steps = 8, rows = 8, classes = 3;
-constexpr std::int64_t warm = 3;         // the first steps may request memory; the last new sizes are for kept numbers and averages
+constexpr std::int64_t warm = 3;         // steps that may request memory: the last blocks of new sizes are for numbers of steps and for averages
 
 // The number of blocks that each step requested. After `release_after` steps the kept blocks go back to the system.
 struct Asked : LoopObserver {
@@ -45,7 +45,7 @@ std::vector<std::int64_t> asked_by_steps(std::int64_t micro_batch, std::int64_t 
 
   Stage stage = make_stage("mft", net, &average);
   stage.loss = [&](const StepPart& part) {
-    const Draws draws{5, static_cast<std::uint32_t>(part.step), consecutive(part.step * rows + part.first, part.count)};  // fits: few steps
+    const Draws draws{5, static_cast<std::uint32_t>(part.step), consecutive(part.step * rows + part.first, part.count)};  // the step number fits in 32 bits
     const Batch batch{draws.normal({4, 3, 3}, DType::f32, Purpose::sampling), Tensor::full({part.count}, part.step % classes).to(DType::i64), draws};
     const ObjectiveLoss out = loss_on(config, {.net = u}, batch);
     return StepLoss{out.loss, {{"raw_mse", out.metrics.at("raw_mse")}}};
@@ -55,7 +55,7 @@ std::vector<std::int64_t> asked_by_steps(std::int64_t micro_batch, std::int64_t 
   Asked asked;
   asked.release_after = release_after;
   SingleRank alone;
-  release_cached_memory();               // kept since earlier tests
+  release_cached_memory();               // frees blocks that the allocator kept since earlier tests
   CHECK(train(stage, loop, 1, {.out = folder.path()}, alone, asked) == Outcome::finished);
   REQUIRE(asked.blocks.size() == steps);
   return asked.blocks;

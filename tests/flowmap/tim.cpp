@@ -91,5 +91,5 @@ TEST_CASE("its minimum is the mean of the targets with an exact derivative, also
   config.metric = {"adaptive", "mean", 1e-5, 1};
   CHECK(std::abs(at_minimum(config, one_point())) > 1e-3);
   CHECK_FALSE(config.claims().unbiased);
-  CHECK(TransitionModelConfig{}.needs().evaluations() == 4);   // 3, and two sides of a difference for half of the rows
+  CHECK(TransitionModelConfig{}.needs().evaluations() == 4);   // 3 for the step, and 2 for the sides of a difference on half of the rows
 }

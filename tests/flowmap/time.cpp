@@ -124,7 +124,7 @@ TEST_CASE("which jumps are trained, and how many calls of equal length they allo
   };
   CHECK(trained(Jumps::any) == "1111111");
   CHECK(trained(Jumps::off_diagonal) == "1111101");
-  CHECK(trained(Jumps::dyadic) == "1110010");                   // 1/4 to 3/4 has a dyadic length, but does not begin at its multiple
+  CHECK(trained(Jumps::dyadic) == "1110010");                   // from 3/4 to 1/4 the length is dyadic, 1/2, but the jump does not begin at a multiple of 1/2
   CHECK(trained(Jumps::to_data) == "1000001");
   CHECK(trained(Jumps::from_noise) == "1100000");
   CHECK(trained(Jumps::none) == "0000010");
@@ -161,7 +161,7 @@ TEST_CASE("one_share: jumps begin at noise, their ends are one time of the distr
   CHECK(all.t == std::vector<double>(4000, 1.0));
   double mean = 0, square = 0;
   for (const double s : all.s) mean += s / 4000, square += s * s / 4000;
-  CHECK(near(mean, 0.5, 0.03));                                  // the mean of the smaller of two times is 1/3
+  CHECK(near(mean, 0.5, 0.03));                                  // not 1/3, the mean of the smaller of two times
   CHECK(near(square, 1.0 / 3, 0.05));
   const PairConfig some{.time = plain, .diagonal_share = 0.4, .zero_share = 0.1}, mixed{.time = plain, .diagonal_share = 0.4, .zero_share = 0.1, .one_share = 0.3};
   const Pairs before = draw_pairs(some, draws, 64), after = draw_pairs(mixed, draws, 64);
@@ -175,7 +175,7 @@ TEST_CASE("one_share: jumps begin at noise, their ends are one time of the distr
     CHECK((diagonal ? after.s[i] == after.t[i] : after.s[i] < after.t[i]));
   }
   CHECK(near(static_cast<double>(ones) / static_cast<double>(after.off_diagonal), 0.3, 0.1));
-  CHECK(whole > 60);                                             // jumps from noise to data: 0.3 of the 400 rows with s = 0
+  CHECK(whole > 60);                                             // jumps from noise to data: about 0.3 of the 400 rows with s = 0 get t = 1
 }
 
 TEST_CASE("noise that comes with a batch is on the path with its sample; without it noise is drawn") {
@@ -190,7 +190,7 @@ TEST_CASE("noise that comes with a batch is on the path with its sample; without
   CHECK(max_difference(given.z0.slice(0, 0, 1), batch.z0.slice(0, 4, 5)) == 0);
   CHECK(max_difference(given.z, given.z0 + column(given.t, 2) * (given.eps - given.z0)) < 1e-15);
   batch.eps = batch.eps.slice(0, 0, 5);
-  CHECK(error_of<ShapeError>([&] { place_on_path(batch, pairs, batch.y); }) == "batch: noise [5, 5] for data [6, 5]");
+  CHECK(error_of<ShapeError>([&] { place_on_path(batch, pairs, batch.y); }) == "batch: noise must have the shape of the data, but noise has [5, 5] and the data have [6, 5]");
 }
 
 TEST_CASE("labels are dropped once per sample, and again only when asked") {

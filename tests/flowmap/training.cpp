@@ -264,7 +264,7 @@ TEST_CASE("training: parts of a batch cover it once, and each says where the nex
   CHECK(parts_of(0, alone, "b") == Parts{{0, 0, 6, 6, 2}, {1, 0, 6, 12, 2}});
   CHECK(parts_of(4, alone, "c") == Parts{{0, 0, 4, 4, 2}, {0, 4, 2, 6, 2}, {1, 0, 4, 10, 2}, {1, 4, 2, 12, 2}});
   run_ranks(2, [&](Communicator& ranks) {
-    const std::int64_t r = 3 * ranks.rank();                       // three rows each, in parts of two and one
+    const std::int64_t r = 3 * ranks.rank();                       // each rank has three rows, in parts of two and one
     Training t(folder / "ranks");
     t.loop.steps = 2, t.loop.micro_batch = 2;
     Recorder recorder;

@@ -1,5 +1,5 @@
-// Input from a stranger to a rank: a hello (or challenge), a verdict or a list of ranks, as the first byte chooses. An accepted hello or list must stay the
-// same when it is written again, and a list must respect its bounds. A verdict must respect its bound, and must not count as genuine.
+// Messages of an unknown process to a rank. The first byte chooses a hello (or challenge), a verdict or a list of ranks. An accepted hello or list must
+// stay the same when it is written again, and a list must respect its bounds. A verdict must respect its bound, and must not count as genuine.
 #include "tensor/collectives/hello.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,4 +1,4 @@
-# Writes seeds/<target>/*, small valid files that the fuzz targets begin with. Uses only the standard library, and files from tests/golden if they fit.
+# Writes seeds/<target>/*, small valid files that the fuzz targets begin with. Needs only the standard library and files of tests/golden.
 import gzip
 import io
 import pathlib

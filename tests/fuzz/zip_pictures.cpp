@@ -1,4 +1,4 @@
-// Zip files of images with a dataset.json; bytes that begin with a brace are a dataset.json alone.
+// Zip files of images with a dataset.json. Bytes that begin with a brace are a dataset.json without a zip file.
 #include "data/zip_pictures.h"
 
 #include "data/dataset_json.h"

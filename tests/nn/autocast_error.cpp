@@ -1,5 +1,6 @@
 // A deep DiT^DH in bf16: the errors of u, du/dt and the gradient of a MeanFlow step are compared with the errors of PyTorch's autocast for the same
-// weights and inputs (golden/autocast_error.py writes golden/autocast_error.txt). 28 blocks of width 256 and 2 of 384, 64 tokens, batch 2.
+// weights and inputs (golden/autocast_error.py writes golden/autocast_error.txt). The model has 28 blocks of width 256 and 2 of width 384. The batch
+// has 2 samples of 64 tokens.
 #include <doctest/doctest.h>
 
 #include <cmath>

@@ -262,14 +262,14 @@ TEST_CASE("latest may be anything: the link takes its place, and nothing but a c
     folder.point_latest(1);
     CHECK(fs::read_symlink(latest) == "step-00000001");
     REQUIRE(warnings.size() == (aside == nullptr ? 0 : 1));
-    if (aside != nullptr) CHECK_MESSAGE(has(warnings[0], std::string("it is now ") + (temp / "c" / aside).string()), warnings[0]);
+    if (aside != nullptr) CHECK_MESSAGE(has(warnings[0], std::string("it was renamed to ") + (temp / "c" / aside).string()), warnings[0]);
     for (const auto& entry : fs::directory_iterator(temp / "c")) CHECK_FALSE(has(entry.path().string(), ".tmp-"));
   }
   CHECK(read_file(temp / "c/latest.copy") == "step-00000001");
   CHECK(fs::exists(temp / "c/latest.copy-2/model.safetensors"));
   CHECK(fs::exists(temp / "c/latest.copy-3/within"));
   CHECK(folder.newest_first() == std::vector<std::int64_t>{1});
-  save_simple(folder, 2);                                 // saving also replaces what was there by a link
+  save_simple(folder, 2);                                 // a save also replaces such an entry by a link
   CHECK(fs::read_symlink(latest) == "step-00000002");
 }
 

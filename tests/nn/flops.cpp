@@ -114,7 +114,7 @@ TEST_CASE("the paper's GFLOPS are whole GMACs, the fraction cut") {
     if (model.paper_gflops == 0) continue;
     ++in_paper;
     const double gmacs = static_cast<double>(total(model.modules).macs_linear) / 1e9;
-    const bool rounded = model.paper_gflops == 157;  // the paper prints 157 for 156.8; all other numbers are cut
+    const bool rounded = model.paper_gflops == 157;  // the paper prints 157 for 156.8; all other numbers are rounded down
     CHECK_MESSAGE(std::floor(gmacs + (rounded ? 0.5 : 0.0)) == model.paper_gflops, model.name);
   }
   CHECK(in_paper == 1 + 2 + 3 + 5);

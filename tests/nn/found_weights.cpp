@@ -57,7 +57,7 @@ TEST_CASE("weights are found from a file, a checkpoint, a folder of them, or a r
   CHECK(has(error_of([&] { from(temp / "absent:ema"); }), "does not exist"));
   CHECK(has(error_of([&] { from(temp / "run:optimizer"); }), "no part \"optimizer\"; it has ema, model"));
   CHECK(has(error_of([&] { from(temp / "run/checkpoints/latest/ema.safetensors:ema"); }), "is one file"));
-  CHECK(has(error_of([&] { from(temp.path()); }), "is a folder of trainings: name one, " + (temp / "run").string()));
+  CHECK(has(error_of([&] { from(temp.path()); }), "is a folder of trainings: name one of " + (temp / "run").string()));
   CHECK(has(error_of([&] { from(temp / "odd:name"); }), "neither a checkpoint"));
   std::string damaged = read_file(folder.path(2) / "model.safetensors");
   damaged.back() = static_cast<char>(damaged.back() ^ 1);
@@ -71,7 +71,7 @@ TEST_CASE("weights are found from a file, a checkpoint, a folder of them, or a r
   const std::string what = error_of([&] { load_model(toy, bare); });
   CHECK(has(what, "ema.safetensors: "));
   CHECK(has(what, "missing: b"));
-  CHECK(has(what, "w (has [3], the model wants [50])"));
+  CHECK(has(what, "w (has [3], the model needs [50])"));
 }
 
 namespace {

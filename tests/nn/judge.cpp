@@ -1,4 +1,4 @@
-// The judge: sizes of images, and that at most 8x8 positions reach its hidden layer, by means over blocks of larger maps.
+// The judge takes images of several sizes. Means over blocks of larger maps keep at most 8x8 positions for its hidden layer.
 #include "nn/models/judge.h"
 
 #include <doctest/doctest.h>

@@ -109,10 +109,10 @@ TEST_CASE("load_state lists everything that does not fit in one error and then w
     const std::string what = e.what();
     CHECK(what.find("missing: blocks.0.first.bias;") != std::string::npos);
     CHECK(what.find("unexpected: extra.weight;") != std::string::npos);
-    CHECK(what.find("table (has [3, 3], the model wants [3, 2])") != std::string::npos);
+    CHECK(what.find("table (has [3, 3], the model needs [3, 2])") != std::string::npos);
   }
   CHECK(m.positions.value.to_vector<double>()[0] == 0);
-  CHECK_THROWS_AS(load_state(m, state, false), FileError);               // not even with strict = false is a wrong shape skipped
+  CHECK_THROWS_AS(load_state(m, state, false), FileError);               // a wrong shape is an error even with strict = false
   state.erase(state.begin());
   load_state(m, state, false);
   CHECK(m.positions.value.to_vector<double>()[0] == 1);
@@ -133,7 +133,7 @@ TEST_CASE("integers are no weights, and names of a file stay on the message's li
     } catch (const FileError& e) {
       what = e.what();
     }
-    CHECK_MESSAGE(what.find("other type: " + name + " (has i32, the model wants f32)") != std::string::npos, what);
+    CHECK_MESSAGE(what.find("other type: " + name + " (has i32, the model needs f32)") != std::string::npos, what);
     CHECK((what.find("unexpected: two\\nlines") != std::string::npos) == strict);
   }
   CHECK(m.table.value.to_vector<double>()[0] == before);

@@ -144,7 +144,7 @@ TEST_CASE("shards and their index") {
   CHECK(same(load_weights(index.parent_path().string(), {}).tensors, all));
 
   write_atomically(index, "{\"weight_map\":{" + map + ",\"more\":\"model-00001-of-00002.safetensors\"}}");
-  CHECK(has(error_of([&] { load_weights(index.string(), {}); }), "its shards do not hold more (model-00001-of-00002.safetensors)"));
+  CHECK(has(error_of([&] { load_weights(index.string(), {}); }), "its shards do not hold the tensors more (model-00001-of-00002.safetensors)"));
   write_atomically(index, "{\"weight_map\":{" + map + ",\"more\":\"b.safetensors\",\"most\":\"a.safetensors\"}}");
   CHECK(has(error_of([&] { load_weights(index.string(), {}); }), "shards are missing beside it: a.safetensors, b.safetensors"));
   for (const char* bad :

@@ -1,6 +1,6 @@
 // The models against PyTorch functions that were written from the models' description (tests/golden/models.py, make_models.py): encoders of each
-// kind with a resized grid of positions, decoder, RAE round trip, DiT^DH, its MeanFlow variant and the derivative of that. In f64, in f32, and with
-// blocks in bf16 to 2 %.
+// kind with a resized grid of positions, decoder, RAE round trip, DiT^DH, its MeanFlow variant and the derivative of this variant. They are compared
+// in f64, in f32, and with blocks in bf16 to 2 %.
 #include "autodiff/jvp.h"
 #include "nn/latent_stats.h"
 #include "nn/models/presets.h"

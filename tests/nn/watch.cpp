@@ -130,7 +130,7 @@ TEST_CASE("watch: a state that is restored leaves nothing of what was before; an
   CHECK(watch.is_best());
   CHECK(watch.state()["best"]["mean"] == 4.0);
   for (const char* bad : {R"({"explosions": 1})", R"({"guard": {}})", R"({"guard": {}, "explosions": 0, "rewound": 1})", R"({"guard": {}, "explosions": "x"})"})
-    CHECK(has(error_of<FileError>([&] { watch.restore(Json::parse(bad)); }), "fm: state.json of the checkpoint: watch: "));
+    CHECK(has(error_of<FileError>([&] { watch.restore(Json::parse(bad)); }), "fm: state.json of the checkpoint: the entry watch is invalid: "));
 }
 
 TEST_CASE("watch: each rewind halves the rate, counts on, and five are the most") {

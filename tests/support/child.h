@@ -26,7 +26,7 @@ inline Arguments operator+(Arguments a, const Arguments& b) {
 }
 
 struct Result {
-  int code;                            // exit code; 1000 + signal when killed
+  int code;                            // exit code; 1000 + number of the signal if a signal ended the program
   std::string out, err;
 };
 

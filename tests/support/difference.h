@@ -9,7 +9,7 @@ namespace fm::test {
 // The larger of the two, where a NaN is infinite.
 inline double worse(double worst, double x) { return x <= worst ? worst : std::isnan(x) ? HUGE_VAL : x; }
 
-// Infinite also when the sizes differ.
+// The largest |a[i] - b[i]|; infinite if the sizes differ.
 template <class A, class B> double max_difference(const std::vector<A>& a, const std::vector<B>& b) {
   if (a.size() != b.size()) return HUGE_VAL;
   double worst = 0;

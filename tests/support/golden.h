@@ -13,7 +13,7 @@
 
 namespace fm::test {
 
-// Number i of a name in [-1, 1), as draw() of tests/golden/{frechet,energy}.py: SplitMix64 of the name's hash.
+// Number i of the sequence that belongs to a name, in [-1, 1), computed as draw() of tests/golden/{frechet,energy}.py: SplitMix64 of the name's hash.
 inline double named_number(const std::string& name, std::int64_t i) {
   std::uint64_t z = name_hash(name) + (static_cast<std::uint64_t>(i) + 1) * 0x9E3779B97F4A7C15u;
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;

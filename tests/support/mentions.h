@@ -10,7 +10,7 @@
 
 namespace fm::test {
 
-// doctest prints it when the check fails.
+// The result of mentions(). doctest prints it when the check fails.
 struct Mentions {
   std::string text, missing;
   bool all;

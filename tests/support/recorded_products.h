@@ -29,8 +29,8 @@ inline std::int64_t product(const std::vector<std::int64_t>& v) {
   return p;
 }
 
-// Counts the multiplications in a printed tape, "%5 = linear[1, 25, 20] (%3, %4, const)". Each output element of a linear layer costs as many as its
-// weight has columns.
+// Counts the multiplications in a printed tape, "%5 = linear[1, 25, 20] (%3, %4, const)". Each output element of a linear layer costs as many
+// multiplications as its weight has columns.
 inline Macs recorded_products(const std::string& tape) {
   const std::regex line(R"(^%(\d+) = (\w+)\[([\d, ]*)\] \((?:%\d+|const)?(?:, %(\d+))?.*$)");
   std::map<std::string, std::vector<std::int64_t>> shapes;

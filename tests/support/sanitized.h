@@ -1,4 +1,5 @@
-// Whether AddressSanitizer watches this program: it needs terabytes of address space and much memory of its own, so limits of either are meaningless.
+// Whether AddressSanitizer watches this program. AddressSanitizer needs terabytes of address space and much memory of its own, so tests cannot limit
+// address space or memory.
 #pragma once
 
 namespace fm::test {

@@ -46,7 +46,7 @@ inline StandIns write_stand_ins(const std::filesystem::path& models, std::int64_
     std::filesystem::create_directories(f.parent_path());
   RaeConfig autoencoder = rae("dinov2-B", "XL", image_size);
   if (!full) shrink(autoencoder.encoder), shrink(autoencoder.decoder);
-  autoencoder.encoder.affine_norm = true;                              // in the published file, though RAE does not read it
+  autoencoder.encoder.affine_norm = true;                              // the published file has these weights, though RAE does not read them
   save_safetensors(files.encoder, state_dict(VitEncoder(autoencoder.encoder, seed)), {{"format", "pt"}});
   TorchWriter::write(files.decoder, state_dict(RaeDecoder(autoencoder.decoder, seed)));
   const auto dit = [&](const std::filesystem::path& file, const char* size, bool mean_flow) {

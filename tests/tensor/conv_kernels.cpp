@@ -119,7 +119,7 @@ TEST_CASE("conv: height and width differ in everything") {
 }
 
 TEST_CASE("conv: several blocks of pixels") {
-  check_all({1, 33, 33, 31, 7, 3, 3, 1, 1, 1, 1});         // 1023 pixels of 297 rows
+  check_all({1, 33, 33, 31, 7, 3, 3, 1, 1, 1, 1});         // 1023 pixels, 297 rows of the patch matrix
   check_all({2, 70, 23, 20, 5, 4, 4, 1, 2, 2, 1});
 }
 

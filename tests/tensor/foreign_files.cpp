@@ -131,8 +131,8 @@ TEST_CASE("why an entry cannot be read: its type and a remedy") {
   };
   CHECK(why("types.safetensors", "complex") == "elements of complex64 cannot be read: save its real and its imaginary part as two tensors");
   CHECK(why("types.safetensors", "beyond.uint64") ==
-        "9223372036854775808 does not fit into i64, the type for u64: save it as f64 or in two parts");
-  CHECK(why("types.safetensors", "nine") == "9 dimensions, at most 8 are supported: reshape it before saving");
+        "9223372036854775808 does not fit into i64, the type that u64 is read as: save the array as f64 or in two parts");
+  CHECK(why("types.safetensors", "nine") == "it has 9 dimensions, at most 8 are supported: reshape it before saving");
   for (const char* file : {"stored.npz", "deflated.npz"}) {
     CHECK(has(why(file, "complex"), "elements of complex128 cannot be read"));
     CHECK(has(why(file, "text"), "type \"<U4\""));

@@ -120,7 +120,7 @@ void check(const Case& s, const F& product) {
   CHECK(touched == 0);
 }
 
-// A case with all types, and with the tiles of AVX-512.
+// Checks a case with all types, and with the tiles of AVX-512.
 void check_all(const Case& s) {
   using namespace fm::cpu::wide;
   each_isa([&](const std::string& isa) {

@@ -61,7 +61,7 @@ TEST_CASE("work on threads ends for the caller's check, with no thread left behi
     if (i == 100) asked = true;
     if (asked) std::this_thread::yield();
   }), Interrupted);
-  CHECK(done >= 100);                                       // numbers 0 to 100, less one that the caller had taken when it was interrupted
+  CHECK(done >= 100);                                       // 0 to 100, except perhaps a number that this thread had taken when it was interrupted
   CHECK(done < 10000000);
   asked = false;
   done = 0;

@@ -99,7 +99,7 @@ TEST_CASE("kept blocks go back to the system: what is held is then what tensors 
   reset_memory_peak();
   const MemoryStats before = memory_stats();
   CHECK(before.cached == 0);
-  const auto stage = [](std::int64_t rows) {                       // the tensors of a stage, of a size of their own, released at its end
+  const auto stage = [](std::int64_t rows) {                       // a stage: makes tensors, of a size that differs between stages, and releases them
     std::vector<Tensor> all;
     for (int i = 0; i < 8; ++i) all.push_back(Tensor::zeros({rows, 1000}));
   };

@@ -159,15 +159,15 @@ TEST_CASE("wrong npy files are named") {
   };
   CHECK(error("hello") == "x.npy: not a NumPy array file");
   CHECK(error(npy("{'descr': '|S4', 'fortran_order': False, 'shape': (1,), }", "abcd")) ==
-        "x.npy: type \"|S4\"; <f2, <f4, <f8, integers of 1 to 8 bytes and |b1 can be read: convert with astype");
+        "x.npy: elements of type \"|S4\" cannot be read: convert them with astype to <f2, <f4, <f8, integers of 1 to 8 bytes or |b1");
   // Control characters of a header are escaped in the message.
   CHECK(error(npy("{'descr':\n'\x1b[2J\xff', 'x", "")) == "x.npy: not a plain NumPy array: header '{'descr':\\n'\\x1b[2J\\xff', 'x'");
   CHECK(error(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", "abcd")) ==
-        "x.npy: 4 bytes of values where the shape (2) of f32 needs more: is it cut off?");
+        "x.npy: it has 4 bytes of values, but the shape (2) of f32 needs more: is the file cut off?");
   CHECK(error(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", "abcdefg")) ==
-        "x.npy: 3 bytes follow its one array: several in one file are not read, save each under a name (numpy.savez)");
+        "x.npy: 3 bytes follow the array: only one array in a .npy can be read, so save several with numpy.savez");
   CHECK(error(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1), }", "a")) ==
-        "x.npy: 9 dimensions, at most 8 are supported: reshape it");
+        "x.npy: it has 9 dimensions, at most 8 are supported: reshape it");
   CHECK(error(npy("{'descr': '|u1', 'fortran_order': True, 'shape': (0, 4294967296, 4294967296), }", "")) != "no error");
   for (const char* header :
        {"", "{", "{'descr': [('a', '<f4'), 'fortran_order': False, 'shape': (1,), }", "{'descr': ['", "{'descr': '<f4'}",

@@ -50,7 +50,7 @@ TEST_CASE("Box-Muller agrees with double arithmetic") {
   double worst = 0;
   for (std::uint32_t i = 0; i < 200000; ++i) {
     const PhiloxBlock b = RandomKey{5, 1}.block(i);
-    const std::uint32_t small = b[0] >> (i % 33 == 32 ? 31 : i % 33);  // small words too: they make the tails
+    const std::uint32_t small = b[0] >> (i % 33 == 32 ? 31 : i % 33);  // small words too: they give the tails of the distributions
     const NormalPair n = normal_from_bits(small, b[1]);
     const double r = std::sqrt(-2 * std::log((small + 0.5) / 4294967296.0)), a = 2 * M_PI * (b[1] / 4294967296.0);
     worst = std::max({worst, std::fabs(n.first - r * std::cos(a)), std::fabs(n.second - r * std::sin(a))});

@@ -75,6 +75,6 @@ TEST_CASE("without a profile nothing is recorded, and there is one at a time") {
   count_work(1, 1);
   const std::string place;
   const Profile profile(place);
-  CHECK_THROWS_WITH_AS(Profile second(place), "a Profile records on this thread already", Error);
+  CHECK_THROWS_WITH_AS(Profile second(place), "a Profile records on this thread already: end it before another begins", Error);
   CHECK(Profile::current() == &profile);
 }

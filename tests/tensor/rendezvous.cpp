@@ -172,7 +172,7 @@ TEST_CASE("what listens at rank 0's address and is something else is named, what
   CHECK(met([](const Socket&) {}, 0.5) == not_rank_0 + "it closes the connection without an answer");
   std::string older = encode_challenge("");
   older[8] = 1;
-  CHECK(met(keeps_open(older)) == "refused: rank 1: rank 0 at HERE is of another version of this program (protocol 1, this is 2)");
+  CHECK(met(keeps_open(older)) == "refused: rank 1: rank 0 at HERE is of another version of this program (protocol 1, this rank's is 2): start all ranks from the same build");
 }
 
 TEST_CASE("a verdict is not believed without its proof, its lengths and its list not without their bounds") {
@@ -392,7 +392,7 @@ TEST_CASE("ranks listen at the given address and nowhere else") {
 
   CHECK(test::mentions(test::error_of<ConfigError>([&] { listen_at("203.0.113.7", 0, a_minute()); }), {"cannot listen at 203.0.113.7:0", "203.0.113.7", "0.0.0.0"}));
   CHECK_THROWS_WITH_AS(listen_at("127.0.0.1", port_of(everywhere.front()), a_minute()), doctest::Contains("Address already in use; choose another port"), ConfigError);
-  CHECK_THROWS_WITH_AS(listen_at("no-such-host.invalid", 4000, a_minute()), doctest::Contains("this name is unknown here"), ConfigError);
+  CHECK_THROWS_WITH_AS(listen_at("no-such-host.invalid", 4000, a_minute()), doctest::Contains("this name is unknown on this machine"), ConfigError);
 }
 
 TEST_CASE("without a secret rank 0 says for whom its port is open, unless it is this machine's alone") {
@@ -410,7 +410,7 @@ TEST_CASE("without a secret rank 0 says for whom its port is open, unless it is 
 }
 
 TEST_CASE("an address that cannot be reached: why, and for how long it was tried") {
-  CHECK(refusal({"no-such-host.invalid", 4000, "", 1, 2, 0.2}).starts_with("lost: rank 1: rank 0 at no-such-host.invalid:4000 could not be reached: the name no-such-host.invalid is unknown here ("));
+  CHECK(refusal({"no-such-host.invalid", 4000, "", 1, 2, 0.2}).starts_with("lost: rank 1: rank 0 at no-such-host.invalid:4000 could not be reached: the name no-such-host.invalid is unknown on this machine ("));
   int closed_port = 0;
   {
     const auto listeners = listen_at("127.0.0.1", 0, a_minute());

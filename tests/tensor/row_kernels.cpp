@@ -298,7 +298,7 @@ TEST_CASE("cross-entropy of logits") {
     CAPTURE(isa);
     for (Count n : {1, 10, 37}) {
       const D x = axpy(D(rows * n, 0.0), 4.0, random_array(rows * n, 1));
-      const D p = axpy(D(rows * n, 0.6), 0.5, random_array(rows * n, 2));  // need not sum to one
+      const D p = axpy(D(rows * n, 0.6), 0.5, random_array(rows * n, 2));  // soft labels, which need not sum to one
       Array<Count> labels(rows);
       for (Count r = 0; r < rows; ++r) labels[r] = r * 7 % n;
       D onehot(rows * n, 0.0);
@@ -359,7 +359,7 @@ TEST_CASE("rope on packed qkv rows") {
       const Array<float> c32 = cast<float>(c), s32 = cast<float>(s);
       row_kernels().f32.rope_value({batch, tokens, 3, 2, heads, dim, c32.data(), s32.data()}, y32.data(), y32.data());
       CHECK(max_difference(y32, want) < 1e-6);
-      row_kernels().f64.rope_pull({batch, tokens, 3, 2, heads, dim, c.data(), s.data()}, y.data(), y.data());  // turns back
+      row_kernels().f64.rope_pull({batch, tokens, 3, 2, heads, dim, c.data(), s.data()}, y.data(), y.data());  // rotates back
       CHECK(max_difference(y, x) < 3e-15);
     }
   });

@@ -127,7 +127,7 @@ TEST_CASE("a tensor that cannot be read is an error for itself alone") {
   const std::string start = path.string() + ": tensor ";
   CHECK(message([&] { file["f4"]; }) == start + "\"f4\": elements of type \"F4\" cannot be read: convert it to f32 or bf16 before saving, as "
                                                 "t.to(torch.bfloat16) does");
-  CHECK(message([&] { file["nine"]; }) == start + "\"nine\": 9 dimensions, at most 8 are supported: reshape it before saving");
+  CHECK(message([&] { file["nine"]; }) == start + "\"nine\": it has 9 dimensions, at most 8 are supported: reshape it before saving");
   CHECK(message([&] { file.tensors(); }).find("\"f4\"") != std::string::npos);
   std::vector<UnreadEntry> unread;
   CHECK(file.tensors(unread).size() == 1);
@@ -154,7 +154,7 @@ TEST_CASE("damaged files: one clear line each") {
       {"", "0 bytes"},
       {"1234567", "7 bytes"},
       {huge, "another kind of file"},
-      {long_header, "cut short: a header"},
+      {long_header, "cut short: its header takes"},
       {file_of(""), "does not start with '{'"},
       {file_of("[1]"), "does not start with '{'"},
       {file_of("{\"a\":"), "not JSON"},
@@ -182,7 +182,7 @@ TEST_CASE("damaged files: one clear line each") {
       {entry(R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0]})"), "1 numbers instead of 2"},
       {entry(R"("a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]})"), "run backwards"},
       {entry(R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]})"), "F32 [2] takes 8 bytes, data_offsets give it 4"},
-      {entry(good, "123"), "cut short: ends at byte 4 of the data, there are 3"},
+      {entry(good, "123"), "cut short: ends at byte 4 of the data, but the file has only 3"},
       {entry(good, "12345"), "1 bytes follow the last tensor"},
       {entry(R"("a":{"dtype":"F32","shape":[1],"data_offsets":[1,5]})", "12345"), "leaving a hole"},
       {entry(good + R"(,"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]})", "123456"), "\"b\": starts at byte 2 of the data, over"},

@@ -1,5 +1,5 @@
 #!/bin/sh
-# symbols.sh NM ISA LIBRARY: what the kernels of one instruction set show the linker.
+# symbols.sh NM ISA LIBRARY: checks the symbols that the kernels of one instruction set show the linker.
 # A weak symbol (an inline function or template that the compiler did not inline) compiled for a newer instruction set may replace the same one
 # compiled for every machine, and crash older machines far from here. So there must be none, and all strong ones must be in fm::cpu::ISA.
 set -eu

@@ -211,7 +211,7 @@ struct SparseZip {
 TEST_CASE("beyond 4 GiB: 64-bit sizes, storages mapped where they lie") {
   const TempFolder folder;
   const fs::path path = folder / "large.pt";
-  const std::int64_t bytes = (std::int64_t{9} << 29) + 64, row = std::int64_t{1} << 29;  // 4.5 GiB and a bit
+  const std::int64_t bytes = (std::int64_t{9} << 29) + 64, row = std::int64_t{1} << 29;  // 4.5 GiB and 64 bytes
   if (!test::room_for_file(std::uint64_t(bytes) + (1 << 20))) {
     MESSAGE("skipped: the address space or the size of files is limited");
     return;

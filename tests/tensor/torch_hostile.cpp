@@ -68,7 +68,7 @@ std::string many_names(int n) {
   return out + "t";
 }
 
-// _rebuild_tensor_v3 in the 16 bytes of storage 1.
+// A call of _rebuild_tensor_v3 on the 16 bytes of storage 1.
 std::string typed(const std::string& type, const std::string& shape) {
   using namespace pickle;
   const std::string bytes = tuple(text("storage") + global("torch.storage", "UntypedStorage") + text("1") + text("cpu") + whole(16)) + "Q";
@@ -128,7 +128,7 @@ std::vector<Bad> damaged_archives() {
       {"directory inside the data", tail(6, std::string(4, '\1')), "corrupt zip file"},
       {"too many entries", tail(12, "\xff\x7f"), "entries in a directory"},
       {"64-bit end record elsewhere", replaced(file, "PK\6\6", "PK\6\5"), "its 64-bit end record is not where it should be"},
-      {"member elsewhere", spoil([](auto& e) { e[1].header += 3; }), "is not at the place in the directory"},
+      {"member elsewhere", spoil([](auto& e) { e[1].header += 3; }), "is not at the place that the directory names"},
       {"member beyond the end", spoil([](auto& e) { e.back().compressed = e.back().size = 0x7ffffff0; }), "lies outside the file"},
       {"overlapping members", spoil([](auto& e) { e[2].header = e[3].header; }), "overlap"},
       {"a member inside another", spoil([](auto& e) { e[0].compressed = e[0].size += 200; }), "overlap"},
@@ -140,7 +140,7 @@ std::vector<Bad> damaged_archives() {
       {"TorchScript", script(), "a TorchScript archive (torch.jit.save), which is a program"},
       {"wrong checksum", spoil([](auto& e) { e[0].crc ^= 1; }), "checksum of member"},
       {"a third byte order", with("byteorder", [](Member& m) { m.bytes = "middle"; }), "byteorder is \"middle\"; little and big are read"},
-      {"no pickle", without("data.pkl"), "without data.pkl is no PyTorch checkpoint"},
+      {"no pickle", without("data.pkl"), "has neither a data.pkl, as a PyTorch checkpoint has"},
       {"no storage", without("data/1"), "data/1\" is missing"},
       {"short storage", with("data/1", [](Member& m) { m.bytes.pop_back(); }),
        "has 15 bytes where 4 elements of torch.FloatStorage take 16"},
@@ -178,12 +178,12 @@ std::vector<Bad> damaged_pickles() {
       {"a subclass of a subclass",
        pickled(global("torch._tensor", "_rebuild_from_type_v2") +
                tuple(global("torch._tensor", "_rebuild_from_type_v2") + global("a", "b") + ")" + "}") + "R"),
-       "a subclass of a subclass of a tensor"},
+       "a tensor of a subclass is rebuilt from a tensor of a subclass"},
       {"a subclass made of nothing", pickled(global("torch._tensor", "_rebuild_from_type_v2") + tuple("K\1K\2)}") + "R"),
        "the function that rebuilds a tensor is an int"},
       {"a dict of odd entries", pickled(global("collections", "OrderedDict") + tuple("](" + tuple("K\1") + "e") + "R"),
        "an entry of an OrderedDict has 1 values"},
-      {"a name without an end", pickled("cos"), "a name without an end"},
+      {"a name without an end", pickled("cos"), "a name has no end"},
       {"a name from the stack", pickled(text("os") + text("system") + "\x93"), "it holds a class or function os.system"},
       {"an instance by name", pickled("(ios\nsystem\n"), "opcode 0x69 is none of those"},
       {"the registry of extensions", pickled("\x82\1"), "opcode 0x82 is none of those"},
@@ -221,23 +221,23 @@ std::vector<Bad> damaged_pickles() {
        "it holds \"w\", but elements of type \"FutureStorage\" cannot be read"},
       {"a type of a future PyTorch", pickled(dict(text("w") + typed(global("torch", "float4_e2m1fn_x2"), numbers({16})))),
        "it holds \"w\", but elements of type \"torch.float4_e2m1fn_x2\" cannot be read"},
-      {"a typed view beyond its bytes", pickled(dict(text("w") + typed(global("torch", "uint16"), numbers({9})))), "leaves its storage of 8"},
+      {"a typed view beyond its bytes", pickled(dict(text("w") + typed(global("torch", "uint16"), numbers({9})))), "does not lie inside its storage of 8"},
       {"a tensor as a storage", pickled(dict(text("w") + tensor(tensor(four, 0, numbers({4}), numbers({1})), 0, numbers({4}), numbers({1})))),
        "a tensor's storage is a tensor"},
       {"a part of a storage", pickled(part(3, 2)), "elements 3 to 3 + 2 of a storage of only 4"},
       {"a part that is no part", pickled(part(-1, 2)), "a part's first element is -1"},
       {"a number for an id", pickled("K\1Q"), "a persistent id is an int"},
-      {"an id of something else", pickled(tuple(text("module")) + "Q"), "a persistent id that is no storage"},
+      {"an id of something else", pickled(tuple(text("module")) + "Q"), "a persistent id does not name a storage"},
       {"a path for a key", pickled(storage("../../etc/passwd", 4)), "a storage's key is \"../../etc/passwd\""},
       {"a huge storage", pickled(storage("1", std::int64_t{1} << 62)), "storage \"1\" cannot have 4611686018427387904 elements"},
       {"a larger storage", pickled(tensor(storage("1", 1000000), 0, numbers({4}), numbers({1}))), "has 16 bytes where 1000000 elements"},
       {"a negative storage", pickled(storage("1", -4)), "a storage's number of elements is -4"},
       {"two types of one storage", pickled(tuple(tensor(four, 0, numbers({4}), numbers({1})) + storage("1", 2, "DoubleStorage"))),
        "elsewhere"},
-      {"offset beyond", view(5, numbers({}), numbers({})), "leaves its storage of 4"},
+      {"offset beyond", view(5, numbers({}), numbers({})), "does not lie inside its storage of 4"},
       {"negative offset", view(-1, numbers({4}), numbers({1})), "a tensor's offset is -1"},
-      {"shape beyond", view(0, numbers({5}), numbers({1})), "leaves its storage of 4"},
-      {"strides beyond", view(0, numbers({2, 2}), numbers({3, 1})), "leaves its storage of 4"},
+      {"shape beyond", view(0, numbers({5}), numbers({1})), "does not lie inside its storage of 4"},
+      {"strides beyond", view(0, numbers({2, 2}), numbers({3, 1})), "does not lie inside its storage of 4"},
       {"negative shape", view(0, numbers({-4}), numbers({1})), "a tensor's shape is -4"},
       {"negative stride", view(3, numbers({4}), numbers({-1})), "a tensor's strides is -1"},
       {"a product that overflows",

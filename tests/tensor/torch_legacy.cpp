@@ -181,14 +181,14 @@ TEST_CASE("each damaged or hostile file of the old layout is one clear line") {
        "elsewhere"},
       {"a type of the future", saved(dict(text("w") + vector_of_four(old_storage("7", 4, "FutureStorage")))),
        "without its size the data after it cannot be found"},
-      {"offset beyond", view(5, numbers({}), numbers({})), "leaves its storage of 4"},
-      {"shape beyond", view(0, numbers({5}), numbers({1})), "leaves its storage of 4"},
-      {"strides beyond", view(0, numbers({2, 2}), numbers({3, 1})), "leaves its storage of 4"},
+      {"offset beyond", view(5, numbers({}), numbers({})), "does not lie inside its storage of 4"},
+      {"shape beyond", view(0, numbers({5}), numbers({1})), "does not lie inside its storage of 4"},
+      {"strides beyond", view(0, numbers({2, 2}), numbers({3, 1})), "does not lie inside its storage of 4"},
       {"strides that overflow", view(0, numbers({2, 2}), numbers({INT64_MAX, INT64_MAX})), "impossibly large"},
       {"beyond its part",
        saved(dict(text("w") +
                   tensor(old_storage("7", 4, "FloatStorage", tuple(text("8") + whole(1) + whole(2))), 0, numbers({3}), numbers({1})))),
-       "leaves its storage of 2"},
+       "does not lie inside its storage of 2"},
       {"a part beyond",
        saved(dict(text("w") +
                   tensor(old_storage("7", 4, "FloatStorage", tuple(text("8") + whole(3) + whole(2))), 0, numbers({2}), numbers({1})))),
@@ -204,7 +204,7 @@ TEST_CASE("each damaged or hostile file of the old layout is one clear line") {
       {"a memo beyond", saved("N" + memo(0xffffffff)), "memo number 4294967295"},
       {"nested too deeply", saved(std::string(100000, ']') + std::string(99999, 'a')), "nested more than 64 deep"},
       {"a dict in itself", saved("}" + memo(1) + text("model") + recall(1) + "s"), "contains itself"},
-      {"a class without a name", saved(tuple(text("module")) + "Q"), "a persistent id that is no storage"},
+      {"a class without a name", saved(tuple(text("module")) + "Q"), "a persistent id does not name a storage"},
       {"a program", saved(global("os", "system") + tuple(text("echo boom")) + "R"), "storage \"7\""},
   };
   const TempFolder folder;

@@ -74,7 +74,7 @@ TEST_CASE("entries of checkpoints; what is no file of weights") {
   write_atomically(file, "\x89HDF\r\n");
   CHECK(refusal(file) == start + "an HDF5 file: save its arrays with numpy.savez");
   write_atomically(file, std::string("PK\5\6") + std::string(18, '\0'));
-  CHECK(refusal(file) == start + "a zip file without data.pkl is no PyTorch checkpoint, and without .npy members no .npz");
+  CHECK(refusal(file) == start + "the zip file has neither a data.pkl, as a PyTorch checkpoint has, nor .npy members, as a .npz has");
   write_atomically(file, "<html>404</html>");
   CHECK(refusal(file).find("is this another kind of file?") != std::string::npos);
   std::string header = R"({"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";

@@ -105,7 +105,7 @@ local function convert_math(page, math)
   return #source > 32 and pandoc.Span({math}, {class = 'long'}) or math
 end
 
--- Code within a line breaks only where it is long, and only behind signs that part names: '/', '_', '.', ',', '(', '::' and spaces.
+-- Inline code may break only if it is long, and only after characters that separate parts of a name: '/', '_', '.', ',', '(', '::' and spaces.
 local function convert_code(code)
   local html = code.text:gsub('&', '&amp;'):gsub('<', '&lt;'):gsub('>', '&gt;')
   if #code.text > 16 then html = html:gsub('[/_.,( ]', '%0<wbr>'):gsub('::', '%0<wbr>') end

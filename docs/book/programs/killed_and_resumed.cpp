@@ -27,7 +27,7 @@ constexpr const char* parts[] = {"model", "ema", "optimizer"};
 struct Training : LoopObserver {
   std::shared_ptr<FlowMlp> net;
   std::vector<std::vector<double>> weights;                           // after each step of this process
-  std::int64_t kill_after = -1, limit_after = -1;                     // steps
+  std::int64_t kill_after = -1, limit_after = -1;                     // after these steps; -1: never
   std::int64_t counts_from = 0;                                       // this step gets the random numbers of step 0
 
   void run(const fs::path& out, Communicator& ranks, std::uint64_t initial = 1, const std::string& resume = "auto") {

@@ -22,7 +22,7 @@ struct Work {
   std::function<void()> run;
   double flops = 0, bytes = 0;                                        // of one run; each operand and result counts its bytes once
   std::int64_t runs = 1;                                              // number of runs that are timed together
-  double seconds = 1e9;                                               // of one run, at its fastest
+  double seconds = 1e9;                                               // of the fastest run
 
   double intensity() const { return flops / bytes; }
   double rate() const { return flops / seconds; }
@@ -30,7 +30,7 @@ struct Work {
 
 Tensor normal(const Shape& shape) { return random_normal(shape, {.seed = 1}); }
 
-// The work with its operations and bytes, as the profile counts them. The profile counts the arithmetic of products alone: a loop gives its own as own_flops.
+// Runs the work once to count its operations and bytes. The profile counts the arithmetic of products alone, so a loop passes its count as own_flops.
 Work work(const std::string& group, const std::string& name, std::function<void()> run, double own_flops = 0) {
   Work w{group, name, std::move(run), own_flops};
   Profile profile(ModulePath::current());

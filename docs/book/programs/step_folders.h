@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-// The sorted names in a folder of checkpoints. A half-written checkpoint ends in ".tmp": the number of its process is cut off.
+// The sorted names in a folder of checkpoints. The name of a half-written checkpoint ends in ".tmp"; the process number that follows is cut off.
 inline std::vector<std::string> step_folders(const std::filesystem::path& checkpoints) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(checkpoints)) {

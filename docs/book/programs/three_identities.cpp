@@ -38,7 +38,7 @@ Tensor semigroup(const FlowMapNet& u, const Tensor& z, const Tensor& s, const Te
   return (first + evaluate(u, moved(z, t - m, first), s, m, {})) / 2;
 }
 
-// Where on the line from a to b the point nearest to u is: 0 at a, 1 at b.
+// The place on the line from a to b that is nearest to u: 0 at a, 1 at b.
 double share_of_the_way(const Tensor& a, const Tensor& b, const Tensor& u) { return sum((u - a) * (b - a)).item() / sum_squares(b - a); }
 
 // The right sides of the three identities.

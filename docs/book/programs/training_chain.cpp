@@ -62,7 +62,7 @@ struct Chain {
   }
 };
 
-std::string csv_of(const Means& means) {                              // latents: loss of a row of 196,608 numbers with this raw error
+std::string csv_of(const Means& means) {                              // column latents: the loss of a row of 196,608 numbers with this raw error
   std::string csv = "step,raw,loss,latents\n";
   for (std::size_t i = 0; i < means.raw_and_loss.size(); ++i) {
     const auto [raw, loss] = means.raw_and_loss[i];

@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
       fmt::print("{}  {}  {}  {}\n", point(noise, i), point(noise - velocity, i), point(noise - average, i), point(exact, i));
     print_accuracy(data, v, u);
 
-    const FlowMapNet short_jump = average_velocity(v, 5);             // the same trajectory in 40 pieces
+    const FlowMapNet short_jump = average_velocity(v, 5);             // for one of the 40 pieces of a plotted trajectory
     std::vector<Tensor> states{noise};
     for (int k = 0; k < steps; ++k) {
       const Tensor t = times(noise, 1 - static_cast<double>(k) / steps), s = times(noise, 1 - static_cast<double>(k + 1) / steps);

@@ -57,7 +57,7 @@ int main(int argc, char** argv) {
     std::size_t plain, constant, taped;
     { Tape tape; x.net(x.z, x.s, x.t); plain = tape.size(); }
 
-    Tensor dudt, target, stopped, through;                            // the last two: gradients of the hidden layer's weight
+    Tensor dudt, target, stopped, through;                            // stopped, through: gradients of the hidden layer's weight
     {
       Tape tape;
       const auto [u, du] = jvp(x.net, at(x.z, x.s, x.t), along(x.w, zero, 1.0));          // Var u, Tensor du

@@ -14,7 +14,7 @@
 namespace fm {
 namespace {
 
-constexpr double fewest_ticks = 50;      // of all cores together; a shorter time gives no meaningful share
+constexpr double fewest_ticks = 50;      // clock ticks of all cores together; a shorter time gives no meaningful share
 
 }  // namespace
 

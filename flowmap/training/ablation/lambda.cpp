@@ -64,7 +64,7 @@ class Terms {
 
   bool known() const { return known_; }
 
-  // noise, variance, teacher's bias, own bias
+  // Returns the four terms: noise, variance, teacher's bias, own bias.
   std::vector<double> of(const Variant& v, std::int64_t seed, const Network& student, double lambda) {
     const Place& place = place_of(v, seed);
     TrainingRun& taught = run_of_(v);
@@ -127,7 +127,7 @@ void score_teacher(TrainingRun& run, const std::string& name, std::int64_t seed,
 
 double lambda_of(const Variant& v) { return teacher_share(v.recipe.mfd.velocity); }
 
-// Returns a number of each variant of one teacher over lambda. The training with l = 0 belongs to both teachers.
+// Returns the curve over lambda of a number of one teacher's variants. The training with l = 0 belongs to both teachers.
 Curve over_lambda(const Findings& f, const std::string& teacher, const std::string& name, const std::function<double(const Trial&)>& number) {
   Curve out{.name = name, .x = {}, .y = {}, .markers = true};
   for (std::size_t i = 0; i < f.variants.size(); ++i) {

@@ -26,13 +26,13 @@ Variant poor_teacher(const AblateConfig& config);
 // Sets the weights (a file, or FOLDER:ema) of the poor teacher in the variants that learn from it.
 void use_poor_teacher(std::vector<Variant>& list, const std::string& weights);
 
-// Returns the run that trains a variant. Its teacher is the variant's.
+// Returns the run that trains a variant, with the variant's teacher.
 using RunOf = std::function<TrainingRun&(const Variant&)>;
 
 // Measures the terms of each trial (Trial::own) and scores both teachers (Findings::levels). `run`: the run with the good teacher.
 void measure_lambda(TrainingRun& run, const RunOf& run_of, Findings& findings);
 
-// Plots over lambda the terms, and the scores in the first number of calls. Returns no plots if a lambda has several variants (--vary).
+// Plots the terms, and the scores in the first number of calls, over lambda. Returns no plots if a lambda has several variants (--vary).
 std::vector<Plot> lambda_plots(const Findings& findings);
 
 }  // namespace fm

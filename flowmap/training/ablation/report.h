@@ -22,7 +22,7 @@ struct Course {
 // The metrics.csv of one part of a training. The file counts steps from the beginning of the part.
 struct MetricsFile {
   std::filesystem::path path;
-  std::int64_t steps_before = 0;         // steps of the earlier part
+  std::int64_t steps_before = 0;         // number of steps in the part before this one; 0: none
 };
 inline constexpr const char* first_part = "first";                   // the folder of the first part, if a training has two
 

@@ -139,10 +139,10 @@ void refuse_compared(const std::string& key, const AblateConfig& config) {
   const std::string what = comparison(config), mfd = stage_name::mfd;
   const bool derivative = what == "derivative" && (key.starts_with(mfd + ".objective.derivative.") || key == config.recipe.network.section() + ".precision");
   const bool velocity = (what == "scheme" || what == "lambda") && key == mfd + ".velocity";
-  if (derivative || velocity) throw ConfigError(fmt::format("--vary {}: --what {} sets it in each variant", key, what));
+  if (derivative || velocity) throw ConfigError(fmt::format("--vary {}: --what {} sets this key in each variant: leave this --vary out", key, what));
   const bool schedule = key.ends_with(".loop.steps") || key.ends_with(".rate.warmup_steps") || key.ends_with(".rate.decay_begin") || key.ends_with(".rate.decay_end");
   if (schedule && (config.equal != "steps" || what == "scheme" || what == "lambda"))
-    throw ConfigError(fmt::format("--vary {}: steps and their schedule follow from {}", key, config.equal != "steps" ? "--equal " + config.equal : "--what " + what));
+    throw ConfigError(fmt::format("--vary {}: steps and their schedule follow from {}: leave this --vary out", key, config.equal != "steps" ? "--equal " + config.equal : "--what " + what));
 }
 
 // Refuses settings of an objective that a variant does not train with, because its rows would differ in name only. Refuses settings of a published
@@ -189,7 +189,7 @@ std::string short_key(const std::string& key, const std::vector<std::string>& va
   return key;
 }
 
-// Sets the key's value, in a training of two parts in both of them.
+// Sets the key's value. A training of two parts gets the value in both parts.
 void assign(Variant& variant, const std::string& key, const std::string& value) {
   const std::string where = fmt::format("--vary {}", key);
   set_from_text(find_field(list_fields(variant.recipe), key, where), value, where);

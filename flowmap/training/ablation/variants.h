@@ -53,8 +53,8 @@ struct AblateConfig {
       one_of({"random", stage_name::cmt}), flag("lambda-start"));
     v("untrained", untrained, "measurement of costs and errors only, with random weights and random latents, without a run; for --what derivative and objective",
       flag("untrained"));
-    v("timing_rounds", timing_rounds, "number of rounds of timing, in which the variants take turns; the median counts", range(1, 10000));
-    v("jobs", jobs, "number of trainings that run at the same time, each in its own process; for networks so small that a second thread does not speed up a step",
+    v("timing_rounds", timing_rounds, "number of rounds of timing, in which the variants take turns; the reported time is the median of the rounds", range(1, 10000));
+    v("jobs", jobs, "number of trainings that run at the same time, each in its own process; useful if networks are so small that a second thread does not speed up a step",
       range(1, 1024), flag("jobs"), basic());
     v("trial", trial, "number of the only training to run, counted from 0, seed by seed (--jobs starts its processes with this option); -1: all trainings",
       range(-1, 1e6), flag("trial"));

@@ -104,7 +104,7 @@ std::vector<Compared> find_compared(const std::vector<std::string>& arguments) {
     trainings += out.back().is_run ? 1 : out.back().trainings.size();
   }
   if (trainings > most_compared)
-    throw ConfigError(fmt::format("{} trainings are too many for one page: a plot shows {} curves; name fewer folders (a variant counts once for each seed)", trainings,
+    throw ConfigError(fmt::format("{} trainings are too many for one page, because a plot shows at most {} curves: name fewer folders (a variant counts once for each seed)", trainings,
                                   most_compared));
   label(out);
   return out;

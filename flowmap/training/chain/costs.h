@@ -19,11 +19,11 @@ struct StageCost {
   // FLOPs per step; targets: passes of the teacher; encoder: images that are encoded during training.
   double forward = 0, tangent = 0, backward = 0, recompute = 0, targets = 0, encoder = 0;
   std::int64_t parts = 1;                                                    // micro-batches of the rank that has most rows
-  double share = 1;                                                          // share of the batch's rows that this rank has
+  double share = 1;                                                          // share of the batch's rows that this rank (with most rows) has
   std::int64_t owned = 0;                                                    // trained parameters whose moments a rank keeps
   // Bytes. Gradients: up to two sets for a batch in parts (the sum and the part's), up to three with several ranks (also the buckets that are sent).
   std::int64_t weights = 0, gradients = 0, optimizer = 0, average = 0, teacher_weights = 0, autoencoder = 0;
-  std::int64_t activations = 0, activations_kept = 0, activations_recomputed = 0;   // as configured; without dit.recompute; with dit.recompute
+  std::int64_t activations = 0, activations_kept = 0, activations_recomputed = 0;   // in this order: as configured, without dit.recompute, with it
   std::int64_t rows = 0;                                                     // number of rows that have these activations
 
   double flops() const { return forward + tangent + backward + recompute + targets + encoder; }

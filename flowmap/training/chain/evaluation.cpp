@@ -51,11 +51,11 @@ void check_evaluation(const EvaluateConfig& c, std::int64_t test_images) {
   const std::int64_t reference = c.reference == 0 ? test_images : std::min(c.reference, test_images), wanted = c.k + 1;
   if (reference < wanted || test_images < 2)
     throw ConfigError(fmt::format(
-        "the test split has {} image{}{}; an evaluation needs at least {} of them (2, and more than evaluate.k = {}): add test "
+        "the test split has {} image{}{}; an evaluation needs at least {} test images (2, and more than evaluate.k = {}): add test "
         "images, or lower --evaluate.k",
         test_images, test_images == 1 ? "" : "s", reference < test_images ? fmt::format(", evaluate.reference takes {}", reference) : "",
         std::max<std::int64_t>(2, wanted), c.k));
-  if (c.samples < wanted) throw ConfigError(fmt::format("evaluate.samples {} is not above evaluate.k {}: raise one or lower the other", c.samples, c.k));
+  if (c.samples < wanted) throw ConfigError(fmt::format("evaluate.samples {} is not above evaluate.k {}: raise the samples or lower k", c.samples, c.k));
 }
 
 // Collects the features of samples as users see them (images rounded to 8 bits), and counts for each class how often the predicted class is the requested
@@ -120,7 +120,7 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
   features_ = open_features(run);
   Messages& log = run.context().log;
   reference_ = load_reference(*test_, run.recipe().evaluate.reference, features_, run.root() / "evaluation", log);
-  const std::string right = reference_.classes.empty() ? "" : fmt::format("; the {} takes {:.1f} % of them for their class", features_.name, 100 * reference_.accuracy);
+  const std::string right = reference_.classes.empty() ? "" : fmt::format("; the {} assigns {:.1f} % of them to the right class", features_.name, 100 * reference_.accuracy);
   const char* things = space_of(run.recipe()).pictures ? "images" : "samples";
   log.info("reference: {} of the {} test {} ({}){}", reference_.rows.size(), test_->count(), things, reference_.id, right);
   std::string missing;

@@ -38,10 +38,10 @@ const FeaturesRow& row_of(const Recipe& r) {
   for (const FeaturesRow& row : rows) {
     if (wanted.empty() ? row.pictures != pictures : wanted != row.name) continue;
     if (row.pictures_alone && !pictures)
-      throw ConfigError(fmt::format("evaluate.features {}: is for images, but samples of {} are {}", row.name, r.data, to_string(r.sample_shape)));
+      throw ConfigError(fmt::format("evaluate.features {} is for images, but samples of {} are {}: leave it out", row.name, r.data, to_string(r.sample_shape)));
     return row;
   }
-  throw ConfigError(fmt::format("evaluate.features '{}': known are {}", wanted, words(features_names(), "and")));
+  throw ConfigError(fmt::format("evaluate.features '{}' does not exist: known are {}", wanted, words(features_names(), "and")));
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ Shape rows_of(std::int64_t n, const Shape& latent) {
   return all;
 }
 
-// Reads the rows of an order with read(row, place), and their labels with label(index).
+// Returns latents and labels of these rows in their order. read(row, place) writes the latent of a row, label(index) returns a label.
 template <class Read, class Label>
 LatentSet gathered(const std::vector<EpochRow>& rows, const Shape& latent, std::int64_t workers, const Label& label, const Read& read) {
   const auto n = static_cast<std::int64_t>(rows.size());

@@ -28,7 +28,7 @@ struct PlanConfig {
     v("gpu", gpu, "model of GPU that --plan assumes; an unknown name lists the known ones", flag("gpu"), basic());
     v("precision", precision, "number format of products that --plan assumes; empty: bf16 if dit.precision is bf16, else tf32",
       one_of({"", "bf16", "tf32", "f32"}), flag("precision"));
-    v("utilisation", utilisation, "share of the peak that products reach in a step, for --plan", range(1e-3, 1), flag("utilisation"));
+    v("utilisation", utilisation, "share of the GPU's peak speed that products reach in a step, for --plan", range(1e-3, 1), flag("utilisation"));
     v("interconnect", interconnect, "bandwidth from one GPU to others, for --plan; 0: the bandwidth in the table of GPUs", at_least(0),
       unit("GB/s"), flag("interconnect"));
   }

@@ -80,11 +80,11 @@ void TrainingRun::check_sources() const {
     const bool evaluated = s.makes == Makes::decoder && space_of(recipe_).uses(recipe_, s.makes) && recipe_.has_judge();
     if (later == nullptr && !evaluated) continue;
     if (s.given == nullptr)
-      throw ConfigError(fmt::format("pipeline: {0} begins from the stage {1}, but {1}.loop.steps is 0 and {2} has none: give it steps",
+      throw ConfigError(fmt::format("pipeline: {0} begins from the stage {1}, but {1}.loop.steps is 0 and {2} has no trained {1}: set {1}.loop.steps",
                                     later->name, s.name, root_.string()));
     std::string flag = s.given_key;
     std::replace(flag.begin(), flag.end(), '_', '-');
-    throw ConfigError(fmt::format("pipeline: a later stage needs {0}, but {0}.loop.steps is 0 and {1} has none: give it steps, or the weights "
+    throw ConfigError(fmt::format("pipeline: a later stage needs {0}, but {0}.loop.steps is 0 and {1} has no trained {0}: set {0}.loop.steps, or give the weights "
                                   "(--{2})", s.name, root_.string(), flag));
   }
 }
@@ -109,7 +109,7 @@ void TrainingRun::check_test_split(bool evaluated) const {
     throw FileError(fmt::format("{0}: the test split has {1} {2}{3}; an evaluation needs {4} at least (one more than evaluate.k = {5}): add {2}s to it",
                                 recipe_.data, test->count(), thing, test->count() == 1 ? "" : "s", least, k));
   if (evaluated && recipe_.evaluate.samples <= k)
-    throw ConfigError(fmt::format("evaluate.samples = {} are too few for evaluate.k = {} neighbors: raise one or lower the other",
+    throw ConfigError(fmt::format("evaluate.samples = {} is too small for evaluate.k = {} neighbors: raise the samples or lower k",
                                   recipe_.evaluate.samples, k));
 }
 

@@ -150,7 +150,7 @@ struct EvaluateConfig {
     v("batch", batch, "number of samples generated at a time", range(1, 1e6));
     v("k", k, "number of nearest neighbors for precision and recall", range(1, 1e6));
     v("steps", steps, "numbers of network calls to score the flow map with, comma-separated", flag("calls"), basic());
-    v("teacher", teacher, "scores of the teacher as well; false: of the other generators only");
+    v("teacher", teacher, "scores of the teacher, besides those of the other generators; false: the teacher is not scored");
     std::vector<std::string> names = features_names();
     names.emplace_back("");
     v("features", features,
@@ -218,7 +218,7 @@ struct Recipe {
     v("train_images", train_images, "number of training images, for a --dry-run without the data set; 0: the number in the data set", range(0, 1e12));
     v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in the targets of its students; 1: no guidance",
       at_least(0), basic());
-    v("compat", compat, "values of the switches in [cmt|mfd|mft.objective.compat]: paper, those set there; sony, all as in the released MF-RAE code",
+    v("compat", compat, "values of the switches in [cmt|mfd|mft.objective.compat]: paper, the values set in these sections; sony, the values of the released MF-RAE code",
       one_of({"paper", "sony"}));
     v("space", space, spaces_help(), ChoiceRule{space_names()}, flag("space"), basic());
     v("network", network.name, "network of teacher and student, with the settings of its section (dit_dh: [dit])", ChoiceRule{backbone_names()},
@@ -234,13 +234,13 @@ struct Recipe {
     v(stage_name::fm, fm, "flow-matching teacher");
     v(stage_name::cmt, cmt, "consistency mid-training");
     v(stage_name::mfd, mfd, "MeanFlow distillation");
-    v(stage_name::mft, mft, "MeanFlow training on data, after mfd; with 0 steps it is left out");
-    v(stage_name::map, map, "flow map by any objective, from the teacher or another stage; with 0 steps it is left out");
+    v(stage_name::mft, mft, "MeanFlow training on data, after mfd; with 0 steps the stage is left out");
+    v(stage_name::map, map, "flow map by any objective, from the teacher or another stage; with 0 steps the stage is left out");
     v("evaluate", evaluate, "evaluation");
     v("watch", watch, "watch for explosions and for the best checkpoint, in every stage");
   }
 
-  // Sets those of image_size, channels and classes that are open (0).
+  // Sets image_size, channels and classes where they are open (0).
   void take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes);
   void take_sizes(const SampleSource& source, const std::string& user);      // ConfigError if `user` needs images and the samples are not images
   bool has_sizes() const;

@@ -17,7 +17,7 @@ std::string remedies(const std::string& name) {
 }  // namespace
 
 Outcome train_stage(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files, const std::vector<Field>& fields, RunContext& context) {
-  if (!stage.drawn && stage.not_recorded.empty()) stage.not_recorded = "only stages on latents are";
+  if (!stage.drawn && stage.not_recorded.empty()) stage.not_recorded = "only the stages on latents are recorded";
   if (!stage.remedies) stage.remedies = remedies;
   if (context.train) return context.train(stage, loop, seed, files);
   const RunOptions& o = context.launch;

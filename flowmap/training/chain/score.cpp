@@ -120,7 +120,8 @@ void set_score_cell(Score& score, const ScoreColumn& column, const std::string& 
 namespace {
 
 // Whether the terminal's table has the column. The table has the measured numbers, and the number of calls, which distinguishes rows. The other columns of
-// scores.csv are equal in all rows of an evaluation. Every row has values for the same set of metrics, so any row can be asked.
+// scores.csv are equal in all rows of an evaluation. All of these rows have values for the same set of metrics, so
+// `score` may be any of them.
 bool on_terminal(const Score& score, const ScoreColumn& c) {
   if (const auto* metric = std::get_if<MetricMember>(&c.member)) return *c.title != 0 && score.metrics.contains(metric->name);
   return *c.title != 0 && (c.measured || std::string_view(c.name) == "calls");

@@ -48,7 +48,7 @@ CsvRows read_table(const std::filesystem::path& csv) {
     if (rows.empty() || std::find(rows[0].begin(), rows[0].end(), "name") != rows[0].end()) return rows;
     throw FileError("no column 'name'");
   } catch (const FileError& e) {
-    throw FileError(fmt::format("{} is no table of scores ({}): move it away, or name another with --csv", csv.string(), e.what()));
+    throw FileError(fmt::format("{} is no table of scores ({}): move it away, or name another file with --csv", csv.string(), e.what()));
   }
 }
 
@@ -155,7 +155,7 @@ void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scor
 
 namespace {
 
-// What was scored: the weights and the data.
+// The weights and the data that a score is of.
 auto weights_of(const Score& s) { return std::tie(s.checkpoint, s.decoder, s.dtype, s.judge, s.data); }
 
 // Whether two scores have the same settings. Rows of older programs lack some settings, and match every row with the same calls.

@@ -42,7 +42,7 @@ void scored_flow_map(TrainingRun& run, const std::string& name, const std::strin
   const TrainingRun::Aim aim = run.aim_of(stage);
   for (const int n : calls) {
     if (!takes_calls(aim.jumps, n)) {
-      run.context().log.warning("{}: no scores in {} calls: it {}", name, n, sampler_of(aim.jumps).text);
+      run.context().log.warning("{}: no scores in {} calls: this flow map {}", name, n, sampler_of(aim.jumps).text);
       continue;
     }
     of.calls = n;
@@ -65,7 +65,7 @@ void scored_generators(TrainingRun& run, const std::string& name, const std::vec
 void refuse_absent(const TrainingRun& run, const std::string& name) {
   for (const StageSpec& stage : stage_table()) {
     if (stage.scored_as == nullptr || name != stage.scored_as) continue;
-    if (stage.makes == Makes::teacher && !run.recipe().evaluate.teacher) throw ConfigError(fmt::format("--stage {} and --no-teacher exclude each other", name));
+    if (stage.makes == Makes::teacher && !run.recipe().evaluate.teacher) throw ConfigError(fmt::format("--stage {} and --no-teacher exclude each other: leave one of the two out", name));
     if (stage.is_generator() && !run.is_available(stage)) throw FileError(run.not_trained(stage.name, (run.root() / stage.name).string()));
   }
 }
@@ -84,7 +84,7 @@ std::vector<std::string> names_to_score(const TrainingRun& run, const std::vecto
     }
     else
       throw ConfigError(
-          fmt::format("--stage {}: known are {}, last, and the folders of ablations' variants, such as ablate/derivative/jvp", name,
+          fmt::format("--stage {}: there is no such generator: known are {}, last, and the folders of ablations' variants, such as ablate/derivative/jvp", name,
                       fmt::join(all, ", ")));
   }
   return list;

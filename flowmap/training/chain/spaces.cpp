@@ -32,7 +32,7 @@ std::int64_t picture_bytes(const Recipe& r) { return r.channels * r.image_size *
 const SpaceSpec& space_of(const Recipe& recipe) {
   for (const SpaceSpec& s : spaces())
     if (recipe.space == s.name) return s;
-  throw ConfigError(fmt::format("space '{}': known are {}", recipe.space, words(space_names(), "and")));
+  throw ConfigError(fmt::format("there is no space '{}': known are {}", recipe.space, words(space_names(), "and")));
 }
 
 std::vector<std::string> space_names() {

@@ -27,11 +27,11 @@ struct SpaceSpec {
   const char* says;                                          // its latents in words, for help
   bool pictures;                                             // its samples are images: they are shown as such and scored by the judge
   bool encodes;                                              // its coder makes latents from samples; false: samples are their own latents
-  bool (*uses)(const Recipe&, Makes);                        // whether it uses stages that make this; not asked about generators
+  bool (*uses)(const Recipe&, Makes);                        // whether the space uses stages that make this; never called for generators
 
   void (*take_sizes)(Recipe&, const SampleSource&, const std::string& user);   // sets open fields. ConfigError if the samples do not fit
   bool (*has_sizes)(const Recipe&);
-  void (*resolve)(Recipe&);                                  // sets fields that follow from others, and checks: ConfigError
+  void (*resolve)(Recipe&);                                  // sets fields that follow from others. ConfigError if the settings do not fit
   Shape (*shape)(const Recipe&);                             // shape of a latent
   std::string (*samples)(const Recipe&);                     // "images of 1x28x28"
   std::int64_t (*sample_bytes)(const Recipe&);               // bytes of a sample in memory

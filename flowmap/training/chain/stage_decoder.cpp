@@ -40,7 +40,7 @@ Outcome TrainingRun::train_decoder() {
   RaeOfRun& space = rae_of(*this);
   Rae& autoencoder = *space.model();
   set_trainable(autoencoder.encoder, false);
-  autoencoder.decoder = RaeDecoder(recipe_.rae.decoder, seed);            // --fresh begins anew, so not the decoder of an earlier stage
+  autoencoder.decoder = RaeDecoder(recipe_.rae.decoder, seed);            // a new decoder, because --fresh must not continue an earlier one
   space.keep_decoder();
   RaeDecoder average = clone(autoencoder.decoder);
   Loader loader = picture_loader(seed);

@@ -29,8 +29,8 @@ void warn_of_noise(const Tensor& noise, Messages& log) {
   const Tensor few = noise.slice(0, 0, std::min<std::int64_t>(noise.dim(0), 65536)).to(DType::f64);
   const double m = mean(few).item(), variance = mean(square(few - m)).item(), n = static_cast<double>(few.numel());
   if (!(std::abs(m) < 0.1 + 5 / std::sqrt(n)) || !(std::abs(variance - 1) < 0.1 + 5 * std::sqrt(2 / n)))
-    log.warning("the noise that comes with the samples has mean {:.3g} and variance {:.3g}; samplers begin from mean 0 and variance 1, which this training does not "
-                "see: scale the noise array", m, variance);
+    log.warning("the noise that comes with the samples has mean {:.3g} and variance {:.3g}; samplers begin from noise with mean 0 and variance 1, which this training does not "
+                "use: scale the noise array", m, variance);
 }
 
 }  // namespace
@@ -244,7 +244,7 @@ void TrainingRun::prepare_stats() {
     return;
   }
   const auto file = root_ / "stats.safetensors";
-  // All ranks load latents now, since they need them soon, and not only the first rank, which computes the statistics.
+  // All ranks load the latents here, not only the first one, which computes the statistics: each rank needs the latents soon.
   if (!context_.ranks.alone() && recipe_.latents.from == "memory" && !std::filesystem::exists(file)) latent_source();
   context_.ranks.only_first([&] { compute_stats(file); });
   const Safetensors stored(file);

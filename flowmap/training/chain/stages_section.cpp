@@ -87,8 +87,8 @@ void add_stages(HtmlReport& report, const fs::path& root) {
   add_table_of_stages(report, stages);
   report.paragraph(
       "With an adaptive metric the loss stays near 1, whatever happens; raw_mse is the mean square error before the metric. derivative_ratio is |du/dt| / |u|: when it "
-      "grows, training may diverge. Long curves are means of the rows around each step; the bands reach from the lowest to the highest of these rows and from their 10 % to their "
-      "90 % quantile.");
+      "grows, training may diverge. Long curves are means of the rows around each step. One band reaches from the lowest to the highest of these rows, the other from their "
+      "10 % to their 90 % quantile.");
   add_telling_curves(report, stages);
   if (const auto& sessions = stages.back().sessions; !sessions.empty()) {
     report.heading("Machine and command line");

@@ -160,13 +160,13 @@ void TrainingRun::check_sizes(const SampleSource& s) const {
   if (space_of(recipe_).pictures) {
     const PictureSize size = picture_size(s, "training on images");
     if (size.height != size.width || !fits(recipe_.image_size, size.height) || !fits(recipe_.channels, size.channels))
-      throw ConfigError(fmt::format("{} has {}x{} images of {} channel{}; the config says {}{}{}: change that or --data", recipe_.data,
+      throw ConfigError(fmt::format("{} has {}x{} images of {} channel{}; the config says {}{}{}: change the config or --data", recipe_.data,
                                     size.height, size.width, size.channels, size.channels == 1 ? "" : "s", said("image_size", recipe_.image_size),
                                     recipe_.image_size > 0 && recipe_.channels > 0 ? " and " : "", said("channels", recipe_.channels)));
   }
   if (!fits(recipe_.classes, classes))
     throw ConfigError(
-        fmt::format("{} has {} classes; the config says classes {}: change that or --data", recipe_.data, classes, recipe_.classes));
+        fmt::format("{} has {} classes; the config says classes {}: change the config or --data", recipe_.data, classes, recipe_.classes));
 }
 
 const std::vector<std::string>& TrainingRun::class_names() {

@@ -70,7 +70,7 @@ class TrainingRun {
   Network load_student(const std::string& stage);     // averaged weights
   // Samples from a loaded flow map in this number of calls, with the sampler for its trained jumps.
   LatentGenerator student_generator(const std::string& stage, const Network& student, int calls) const;
-  // What a flow map was trained for, read from its checkpoint: its jumps, and whether the minimum of its objective is the flow map of the given velocity.
+  // The aim of a flow map's training, read from its checkpoint: its jumps, and whether the minimum of its objective is the flow map of the given velocity.
   struct Aim {
     Jumps jumps = Jumps::any;
     bool flow_map = true;
@@ -162,13 +162,13 @@ class TrainingRun {
 // holds the whole recipe.
 std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage = "");
 
-// Returns load(), which loads weights. `stage`: the folder of this run's stage that the weights are from, or empty. If load() throws FileError, names the stage's
-// config.toml, because weights usually do not fit if the run was made with another config.
+// Calls load(), which loads weights, and returns its result. `stage`: the folder of this run's stage that the weights are from, or empty. If load() throws
+// FileError, the error also names the stage's config.toml, because weights usually do not fit if the run was made with another config.
 template <class F> auto of_this_run(const std::filesystem::path& stage, const F& load) {
   try {
     return load();
   } catch (const NotFiniteError&) {
-    throw;                                         // no hint about the config
+    throw;                                         // without a hint about the config
   } catch (const FileError& e) {
     const auto config = stage / "config.toml";
     if (stage.empty() || !std::filesystem::exists(config)) throw;

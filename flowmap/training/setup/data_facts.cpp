@@ -66,7 +66,7 @@ void refuse_what_teaches_nothing(const DataFacts& f) {
   if (f.pictures && f.side < least_side)
     throw ConfigError(fmt::format("{}: the shorter side of images is {} pixels; {} at least are needed: give ?size={}, which enlarges them", f.data, f.side, least_side, least_side));
   if (f.test < least_test)
-    throw FileError(fmt::format("{}: {} samples for training and {} for the test; an evaluation needs {} at least: add some (every tenth of a class is for the test), "
+    throw FileError(fmt::format("{}: {} samples for training and {} for the test; an evaluation needs {} test samples at least: add samples (every tenth of a class is for the test), "
                                 "or give a test split of your own", f.data, f.train, f.test, least_test));
 }
 

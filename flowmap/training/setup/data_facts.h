@@ -15,7 +15,7 @@ struct DataFacts {
   std::string data;                        // the value of --data
   bool pictures = true;                    // false: values, f32
   bool open_size = false;                  // images in files, which are cut to ?size=N, but `data` gives no N
-  bool open_channels = false;              // the same for ?channels=N
+  bool open_channels = false;              // images in files, for which ?channels=N sets the channels, but `data` gives no N
   bool has_limit = false;                  // ?limit=N, the first N samples of each class, can be appended to `data`
   std::int64_t side = 0;                   // side of images: the given one, or the largest that the shorter sides of 95 % of the inspected images reach
   std::int64_t channels = 3;               // 1 if every inspected image is grey
@@ -34,10 +34,10 @@ struct DataFacts {
 // 4 test samples, which an evaluation needs. Both errors name the remedy.
 DataFacts look_at(const std::string& data);
 
-// "folder:a?size=64,channels=1" of "folder:a" and {{"size", 64}, {"channels", 1}}.
+// Returns "folder:a?size=64,channels=1" for "folder:a" and {{"size", 64}, {"channels", 1}}.
 std::string with_keys(const std::string& data, const std::vector<std::pair<std::string, std::int64_t>>& keys);
 
-// "1,200 images of 40x32 to 300x200 pixels in color, 4 classes (cat 300, ...)", for people.
+// Describes the facts for people: "1,200 images of 40x32 to 300x200 pixels in color, 4 classes (cat 300, ...)".
 std::string facts_text(const DataFacts& facts);
 
 }  // namespace fm

@@ -144,7 +144,7 @@ std::string data_text(const DataFacts& f, const Choice& c) {
 std::string size_reason(const DataFacts& f, const Choice& c) {
   if (!f.open_size) return "";
   std::string out = fmt::format("the middle square of each image, scaled to {0}x{0}", c.side);
-  if (c.side < sides_for(f).front()) out += fmt::format(": larger ones get too few steps in the budget, --size {} asks for them", sides_for(f).front());
+  if (c.side < sides_for(f).front()) out += fmt::format(": with larger images the budget allows too few steps; --size {} takes them nevertheless", sides_for(f).front());
   return out;
 }
 

@@ -41,7 +41,7 @@ std::vector<Setting> propose(const DataFacts& facts, const Choice& choice);
 // The recipe with these settings, not resolved yet. ConfigError names a key that the recipe does not have.
 Recipe recipe_of(const std::vector<Setting>& settings);
 
-// TOML with the reasons as comments, under `head`, whose lines become comments. flowmap_train --config reads it.
+// Returns TOML for flowmap_train --config: the lines of `head` as comments, then each setting with its reason as a comment.
 std::string config_text(const std::string& head, const std::vector<Setting>& settings);
 
 }  // namespace fm

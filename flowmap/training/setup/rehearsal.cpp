@@ -18,7 +18,7 @@
 namespace fm {
 namespace {
 
-// warm_up: the first steps fill caches and start threads.
+// warm_up: number of first steps that the mean time leaves out, because they fill caches and start threads.
 constexpr std::int64_t warm_up = 2, first_steps = 4, longest_rehearsal = 60;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }

@@ -17,12 +17,12 @@ namespace fm {
 
 struct StageTime {
   std::string stage;
-  double step = 0;                         // seconds of a step, the mean after the warm-up
+  double step = 0;                         // seconds per step, averaged over the steps after the warm-up
   double around = 0;                       // seconds outside of steps: making the model, checkpoints, the preview at the end
 };
 
 struct Rehearsal {
-  std::vector<StageTime> stages;           // in their order
+  std::vector<StageTime> stages;           // in the order of the pipeline
   std::int64_t samples = 0;                // number of training samples in the rehearsal
   double data = 0;                         // seconds to read and decode these samples, and to encode their latents
   double evaluation = 0;                   // seconds: reference, features and other work that does not depend on the number of generated samples

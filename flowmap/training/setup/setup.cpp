@@ -15,7 +15,7 @@
 namespace fm {
 namespace {
 
-// The share of a stage: its share of the time of all steps, the least steps for a useful result, and the steps beyond which results do not improve.
+// A stage's share of the budget. share: of the time of all steps. least: steps that a useful result needs. most: steps beyond which results do not improve.
 struct Share {
   const char* stage;
   double share;

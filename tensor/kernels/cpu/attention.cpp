@@ -46,7 +46,7 @@ struct Arena {
 
 template <class T>
 struct Blocks {
-  Int queries, keys, ld;  // sizes of a tile of scores; ld is no multiple of the page size
+  Int queries, keys, ld;  // size of a tile of scores, and its leading dimension, which is no multiple of the page size
   FM_INLINE Blocks(const Attention<T>& a, Int most_queries)
       : queries(block_size(a.queries, most_queries, tile_rows)), keys(block_size(a.keys, most_keys, Tiles<T>::wide)), ld(keys + 16) {}
 };
@@ -63,8 +63,8 @@ struct Forward {
   const AttentionTangent<T>* t;
   Blocks<T> block;
   Packed<T> k, v, dk, dv;
-  T *s, *ds;                // (block.queries, block.ld). s: scores, then e^(s - max). ds: tangents of the scores, then times e^(s - max)
-  T *top, *sum, *tangent;   // (block.queries): running maximum, sum of e, sum of e ds
+  T *s, *ds;                // (block.queries, block.ld). s: scores, then e^(s - max). ds: tangents of the scores, later multiplied by e^(s - max)
+  T *top, *sum, *tangent;   // (block.queries): running maximum, sum of e^(s - max), sum of e^(s - max) ds
 
   Forward(const Attention<T>& args, const AttentionTangent<T>* tangents, Arena<T>& memory)
       : a(args), t(tangents), block(args, forward_queries) {

@@ -28,7 +28,7 @@ struct Tiles {
   FM_INLINE static Int panel_columns(Int left) { return left > narrow ? wide : narrow; }
 };
 
-// B (terms, columns) in panels of `wide` columns. The last panel is narrow if that holds the rest.
+// B (terms, columns) in panels of `wide` columns. The last panel is narrow if the remaining columns fit into it.
 template <class T>
 struct Packed {
   T* data;

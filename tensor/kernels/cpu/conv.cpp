@@ -18,10 +18,10 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-constexpr Int block_elements = Int(1) << 18;      // of the patch matrix
+constexpr Int block_elements = Int(1) << 18;      // elements of a block of the patch matrix
 constexpr Int least_pixels = 64, most_pixels = 4096;
-constexpr Int least_tasks = 16;                   // of an input gradient, even for a single image
-constexpr double worth_a_fork = 1e6;              // multiply-adds
+constexpr Int least_tasks = 16;                   // tasks that an input gradient is cut into, even for a single image
+constexpr double worth_a_fork = 1e6;              // least multiply-adds for which all threads are used
 
 void product(const GemmArgs<float, float>& g) { gemm_kernels().f32(g); }
 void product(const GemmArgs<double, double>& g) { gemm_kernels().f64(g); }

@@ -20,7 +20,7 @@ struct Range {
 };
 
 // A piece of an output row, pixels [begin, end) of row i, that one tap (u, v) of the kernel maps to the image. Pixels [first, last) of it fall inside
-// the image, into row image_row from image_column on. image_row is -1 if the row is outside.
+// the image, into row image_row from image_column on. image_row is -1 if that row lies outside.
 struct Piece {
   Int begin, end, first, last, image_row, image_column;
 };

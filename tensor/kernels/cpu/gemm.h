@@ -7,7 +7,7 @@
 //   gemm_product.h  one product: packs and multiplies its blocks, on a team of threads
 //   gemm_split.h    products with a long sum and a small result: the sum is cut too
 //   gemm_batch.h    batches of products
-// The order of the sum over k does not depend on the number of threads, so results are equal bit for bit.
+// The order of the sum over k does not depend on the number of threads, so results have the same bits for any number.
 #pragma once
 
 #include "tensor/kernels/cpu/isa.h"

@@ -25,8 +25,8 @@ struct Blocks {
   static constexpr bool same = std::is_same_v<In, P>;          // A can be read in place
   static constexpr bool rounded = !std::is_same_v<Out, T>;     // C is narrower than the sum
 
-  Int kc;                            // terms per chunk
-  Int row_strips, strips;            // tiles of C
+  Int kc;                            // terms of the sum per chunk
+  Int row_strips, strips;            // numbers of tiles of C, down and across
   bool shared;                       // B is packed once for all tasks
   AFrom from = AFrom::packed;
   Int panel, slab;                   // strips and terms of B packed at a time
@@ -42,7 +42,7 @@ struct Blocks {
   }
 
   Int tasks() const { return row_blocks * column_blocks; }
-  Int task_rows() const { return ceil_div(row_strips, row_blocks) * mr; }            // of the largest task
+  Int task_rows() const { return ceil_div(row_strips, row_blocks) * mr; }            // rows of the largest task
   Int task_strips() const { return ceil_div(panel, column_blocks); }
 
   // Scratch memory: each thread's part holds packed A, packed B and sums, in this order. All threads share one panel of B.

@@ -40,7 +40,7 @@ FM_INLINE T convert(In x) {
     return x;
 }
 
-// A vector of `bytes` bytes of units U. A unit is what packing moves as a whole: a T, or a pair of bf16 as 32 bits.
+// A vector of `bytes` bytes of units U. Packing moves a unit as a whole: a T, or a pair of bf16 as 32 bits.
 template <class U, int bytes>
 using Units = typename VectorOf<U, bytes>::type;
 using Pair = std::uint32_t;

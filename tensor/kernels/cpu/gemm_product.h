@@ -62,7 +62,7 @@ class Product {
         }
 #pragma omp for schedule(dynamic, 1) nowait
         for (Int i = 0; i < tasks; ++i) task(i, s, strips, k, terms, own);
-        if (s + cut_.panel < cut_.strips || k + cut_.slab < g_.k) {      // the end of the team waits anyway
+        if (s + cut_.panel < cut_.strips || k + cut_.slab < g_.k) {      // after the last part of B the end of the team waits anyway
 #pragma omp barrier
         }
       }
@@ -181,7 +181,7 @@ class Product {
   Out* c_;
   int threads_;
   Cut cut_;
-  char* own_ = nullptr;          // a part per thread
+  char* own_ = nullptr;          // scratch memory, with a part for each thread
   P* panel_data_ = nullptr;
 };
 

@@ -9,7 +9,7 @@
 namespace fm::cpu {
 namespace {
 
-constexpr int uses = 4;                 // of Scratch
+constexpr int uses = 4;                 // number of values of Scratch
 
 struct Buffer {
   void* data = nullptr;

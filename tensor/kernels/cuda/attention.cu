@@ -1,4 +1,5 @@
-// Streaming attention on a GPU, on plain multiply-adds (attention_tiles.cuh). A block computes results for its own rows:
+// Streaming attention on a GPU, on plain multiply-adds (attention_tiles.cuh). A block computes results for its own rows and
+// passes over the other ("met") rows:
 //
 //   forward    own queries, met keys: s = scale q k, running maximum m, p = e^(s - m), l = sum p,  o = sum p v / l
 //   tangent    in the same sweep:     ds = scale (dq k + q dk),  do = (sum p dv + p ds v - o sum p ds) / l
@@ -26,7 +27,7 @@ using namespace attention;
 
 constexpr double log2_e = 1.4426950408889634074;
 
-// With 0 the compiler chooses the number of registers, for f32. For f64 it spills registers unless it may assume one block per multiprocessor.
+// 0 (for f32) lets the compiler choose the number of registers. For f64 it would spill registers unless it may assume one block per multiprocessor.
 template <class T>
 constexpr int blocks_wanted = sizeof(T) == 8 ? 1 : 0;
 
@@ -167,8 +168,8 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
     block.load_own(1, of_queries ? go : v, first, own);
     const HeadRows<const T> scored[2] = {of_queries ? k : q, of_queries ? v : go};
     const HeadRows<const T> summed[2] = {of_queries ? k : q, of_queries ? HeadRows<const T>{} : go};
-    // Maximum, 1 / sum and delta of the lane's queries, which are its own rows or the met rows. Own queries divide their results by the sum instead,
-    // because registers are few.
+    // Maximum, 1 / sum and delta of the lane's queries, which are its own rows or the met rows. If they are its own rows, the results are divided
+    // by the sum at the end instead, which saves registers.
     constexpr int queries = of_queries ? rows : met_per_lane;
     T top[queries], inverse[of_queries ? 1 : queries], mean[queries];
     const auto read_query = [&](int i, Count n) {
@@ -247,7 +248,7 @@ struct Constant {
 // not fit into registers. `results`: the number of arrays of results of the kernel.
 template <class T, int results, class F>
 void with_tiles(Count dim, const F& f) {
-  if constexpr (sizeof(T) == 8) {  // f64 is for checks
+  if constexpr (sizeof(T) == 8) {  // f64 is used for checks only
     if (dim <= 64)
       f(Constant<4>{}, Constant<1>{});
     else

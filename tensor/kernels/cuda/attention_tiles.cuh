@@ -5,7 +5,7 @@
 //   sums    r (own, columns) += w (own, met) met   a lane has own rows y + 4 i and 16 bytes of columns of each chunk
 //
 // A chunk is 128 bytes of a row. Met rows pass chunk by chunk through two buffers: while one is used, the next chunk is loaded into registers, so one
-// barrier for each chunk is enough. The warp that reads the weights w makes them from scores. 16 bytes are read at a time, without bank conflicts:
+// barrier for each chunk is enough. Each warp makes the weights w that it reads from scores. 16 bytes are read at a time, without bank conflicts:
 // rows of tiles are 16 bytes longer than a multiple of 128.
 #pragma once
 

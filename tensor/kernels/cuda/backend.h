@@ -59,7 +59,7 @@ struct IndexKernels {
   // y (limit, row) += x (rows, row) at index; rows that share an index are added in order, so results do not vary.
   void (*scatter_add)(DType dtype, const void* x, const std::int64_t* index, void* y, std::int64_t rows, std::int64_t row, std::int64_t limit);
   void (*one_hot)(DType dtype, const std::int64_t* index, void* y, std::int64_t rows, std::int64_t classes);   // y is set to 0 and 1
-  void (*check)(const std::int64_t* index, std::int64_t n, std::int64_t limit);                // only reports
+  void (*check)(const std::int64_t* index, std::int64_t n, std::int64_t limit);                // only reports an index out of range
   void (*argmax)(const double* x, std::int64_t* y, std::int64_t rows, std::int64_t n);         // the first index of the largest element
 };
 
@@ -89,8 +89,8 @@ struct MemoryCalls {
   void (*zero)(void* p, std::size_t bytes);
   void (*upload)(void* device, const void* host, std::size_t bytes);             // the host's memory may be reused on return
   void (*download)(void* host, const void* device, std::size_t bytes);           // waits; throws the errors of synchronise()
-  // A download in two parts, which does not wait for work that is requested after `ask`. Every answer must be received; with a null host it is
-  // dropped.
+  // A download in two parts, which does not wait for work that is requested after `ask`. Every answer must be received; if `host` is null, the
+  // answer is dropped.
   void* (*ask)(const void* device, std::size_t bytes);
   void (*receive)(void* answer, void* host, std::size_t bytes);
   // An upload on the copy stream. It waits for all work requested of the compute stream so far, which may use that memory, and runs beside later
@@ -102,7 +102,7 @@ struct MemoryCalls {
 // Requests to the compute stream between begin and end are recorded instead of executed. Uploads, downloads and waits throw Error meanwhile.
 struct GraphCalls {
   void (*begin)();
-  void* (*end)(bool wanted);                                                     // the recording; null if not wanted
+  void* (*end)(bool wanted);                                                     // returns the recording, or null if `wanted` is false
   void (*launch)(void* graph);
   void (*drop)(void* graph);
   bool (*recording)();

@@ -10,8 +10,8 @@ namespace {
 
 using Count = std::int64_t;
 
-constexpr Count workspace_elements = Count(1) << 23;  // of patches at a time: 32 MiB in f32, which stays in the cache of a large GPU
-constexpr Count row_blocks = 65535;                   // maximum of blocks in y
+constexpr Count workspace_elements = Count(1) << 23;  // elements of patches at a time: 32 MiB in f32, which stays in the cache of a large GPU
+constexpr Count row_blocks = 65535;                   // the maximum of blocks along y
 
 void product(const GemmArgs<float, float>& g) { gemm_kernels().f32(g); }
 void product(const GemmArgs<double, double>& g) { gemm_kernels().f64(g); }

@@ -39,14 +39,14 @@ class PinnedPool {
 };
 
 struct Gpu {
-  cudaStream_t stream = nullptr, copies = nullptr;   // for computing; for uploads at the same time
+  cudaStream_t stream = nullptr, copies = nullptr;   // stream: computes. copies: uploads at the same time
   unsigned long long* error = nullptr;               // device memory
   unsigned long long* error_seen = nullptr;          // pinned
   std::mutex transfers;
   PinnedPool staging{std::size_t{16} << 20};         // for transfers on the compute stream
-  PinnedPool ahead{std::size_t{1} << 30};            // for uploads on the copy stream, about two batches; limit for each size of blocks
-  std::deque<cudaEvent_t> events;                    // unused ones
-  bool recording = false, borrowed = false;          // recording: a graph is being recorded. borrowed: it got memory from the other stream
+  PinnedPool ahead{std::size_t{1} << 30};            // for uploads on the copy stream: about two batches in each size of blocks
+  std::deque<cudaEvent_t> events;                    // events free for reuse
+  bool recording = false, borrowed = false;          // recording: a graph is being recorded. borrowed: the recording got memory from `copies`
   std::atomic<std::int64_t> waits{0}, allocations{0};
 };
 
@@ -54,8 +54,8 @@ Gpu& here();                                         // the state of current_dev
 
 cudaEvent_t take_event(Gpu& gpu);
 void in_order(Gpu& gpu, cudaStream_t before, cudaStream_t after);   // `after` continues when `before` has done all work requested so far
-void wait_for(Gpu& gpu, cudaEvent_t event);          // and counts the wait
+void wait_for(Gpu& gpu, cudaEvent_t event);          // waits, and counts the wait
 void refuse_recording(const Gpu& gpu, const char* what);
-void throw_index_error(unsigned long long word);     // the error in error_word()
+void throw_index_error(unsigned long long word);     // throws the error that error_word() describes
 
 }  // namespace fm::cuda

@@ -1,5 +1,5 @@
-// Family `map` on a GPU: one thread computes a few elements, far apart so that neighboring threads read neighbors. Bound by memory; bf16 is widened in
-// registers. The mathematics is tensor/ops/elementwise_ops.h, as on the CPU.
+// Family `map` on a GPU: one thread computes a few elements, far apart so that neighboring threads read neighbors. The speed is limited by memory
+// bandwidth. bf16 is widened in registers. The mathematics is tensor/ops/elementwise_ops.h, as on the CPU.
 #include "tensor/dual.h"
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"

@@ -112,7 +112,7 @@ void adamw(const AdamWTensors<T>& t, const AdamWScalars<T>& s) {
   }
 }
 
-// One thread adds the few numbers, in the order of the CPU; loads run ahead of the additions.
+// One thread adds the few squares, in the order of the CPU; loads run ahead of the additions.
 __global__ void clip_kernel(const double* squares, Count n, double scale, double limit, AdamWClip* out) {
   if (first_element() > 0) return;
   double sum = 0;

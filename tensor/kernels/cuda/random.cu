@@ -1,5 +1,5 @@
 // Family `random` on a GPU, bit for bit the numbers of tensor/random/fill.cpp: a thread makes the four numbers of a Philox block. Integers
-// are the same everywhere; normals are, because philox.h computes them in operations that nvcc may not fuse (Uncontracted).
+// are the same everywhere. Normals are too, because philox.h computes them in operations that nvcc may not fuse (Uncontracted).
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"

@@ -104,7 +104,7 @@ template <class T> void sum_rows(const T* x, T* y, Count outer, Count n) {
 
 template <class T> void sum_squares(const T* x, Count n, double* y) { sum_pieces<Squared>(x, y, 1, n); }
 
-// partial[p, o, j] = sum of rows p of x[o, :, j].
+// partial[p, o, j] = sum of piece p of x[o, :, j].
 template <class T> __global__ void column_pieces_kernel(const T* x, double* partial, Count outer, Count n, Count inner, Count pieces) {
   FM_SHARED(double, shared);
   const Count cuts = (inner + column_threads - 1) / column_threads;

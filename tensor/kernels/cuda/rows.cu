@@ -49,7 +49,7 @@ __device__ T column_sum(const Shared& shared, T value) {
 }
 
 // Goes over rows [begin, end) in groups of `share` rows; a group begins at `begin`. row(r, sums) adds row r, done(group, sums) receives the n sums of
-// a group. The threads of a column share the rows of a large group; of small groups each thread takes whole ones in turn.
+// a group. The threads of a column share the rows of a large group. Small groups are taken whole, by one thread each, in turn.
 template <int n, class T, class Shared, class Row, class Done>
 __device__ void over_groups(const Shared& shared, Count begin, Count end, Count share, const Row& row, const Done& done) {
   const bool together = share >= row_threads;
@@ -179,7 +179,7 @@ void norm_pull(const Norm<T, S, X>& a, const NormPull<T, S, X>& t) {
 
 // ---- softmax, cross-entropy -----------------------------------------------------------------------------------------
 
-// f(lane, n, a + r n, b + r n, y + r n) for each row; b may be null.
+// Calls f(lane, n, a + r n, b + r n, y + r n) for each row r; b may be null.
 template <class F, class T>
 struct ByRows {
   Count n;

@@ -82,7 +82,7 @@ struct CrossEntropy {
 };
 
 // Rotary position embedding of rows x (batch, tokens, parts, heads, dim), dim even: the first `rotated` parts are rotated, the others copied
-// (q and k of a packed qkv: parts = 3, rotated = 2). cosine and sine are (tokens, dim), each angle standing twice in a row.
+// (q and k of a packed qkv: parts = 3, rotated = 2). cosine and sine are (tokens, dim), with each angle twice in succession.
 template <class T>
 struct Rope {
   std::int64_t batch = 0, tokens = 0, parts = 3, rotated = 2, heads = 0, dim = 0;

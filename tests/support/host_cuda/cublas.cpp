@@ -77,7 +77,7 @@ void check_footprint(const char* name, const void* p, std::int64_t rows, std::in
   const std::int64_t elements = (batch - 1) * stride + (columns - 1) * lead + rows;
   if (!host_cuda::is_allocated(p, static_cast<std::size_t>(elements * size_of(type))))
     throw host_cuda::Report(std::string("cuBLAS: matrix ") + name + " of " + std::to_string(rows) + " x " + std::to_string(columns) + ", leading dimension " +
-                            std::to_string(lead) + ", leaves its allocation, or that is not living memory of this device");
+                            std::to_string(lead) + ", leaves its allocation, or its memory was freed or belongs to another device");
 }
 
 // op(x) in double as (k, extent), extent contiguous. k is the index that the product sums over.

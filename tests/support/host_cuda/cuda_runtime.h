@@ -177,8 +177,8 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t share
 
 // Puts any work on device memory at the end of the stream (the stand-ins of cuBLAS and NCCL).
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
-// The same for work that blocks its stream until ready(), which is polled. lost(report) is called if other work of the GPU
-// failed and this work is dropped with it.
+// Puts work at the end of the stream that blocks the stream until ready() returns true; ready() is polled. lost(report) is called if other work
+// of the GPU fails and this work is dropped with it.
 using Lost = std::function<void(const std::string& report)>;
 cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work, Lost lost);
 // Runs all streams of this process until done(), or until work of `device` fails. The failure is reported to the threads that wait for this device.

@@ -31,7 +31,7 @@ void Schedule::set(const std::string& text) {
   if (text == "ordered") kind_ = Kind::ordered;
   else if (text == "descending") kind_ = Kind::descending;
   else if (text.rfind("random:", 0) == 0) kind_ = Kind::random, state_ = std::strtoull(text.c_str() + 7, nullptr, 10) * 2 + 1;
-  else throw Report("FLOWMAP_HOST_CUDA_SCHEDULE=" + text + ": want ordered, descending or random:SEED");
+  else throw Report("FLOWMAP_HOST_CUDA_SCHEDULE=" + text + ": the value must be ordered, descending or random:SEED");
 }
 
 namespace {
@@ -102,16 +102,16 @@ void resolve_wait() {
   if (block->at_barrier + block->finished == block->threads && block->at_barrier > 0) {
     if (block->finished == 0) return release_barrier();
     block->report = "__syncthreads: " + text(block->at_barrier) + " threads of block (" + text(place.block.x) + ", " + text(place.block.y) + ", " +
-                    text(place.block.z) + ") wait, " + text(block->finished) + " have ended before";
+                    text(place.block.z) + ") wait at the barrier, but " + text(block->finished) + " ended without reaching it";
     return;
   }
-  block->report = "a block waits for itself";
+  block->report = "all threads of a block that have not ended wait for each other, and none can run";
   for (std::uint32_t i = 0; i < block->warps.size(); ++i) {
     const Warp& w = block->warps[i];
     if (w.at_exchange == 0) continue;
     const auto lane = static_cast<std::uint32_t>(std::countr_zero(w.at_exchange));
-    block->report = "warp exchange: " + name_of_thread(i * 32 + lane) + " names lanes " + text(w.masks[lane]) + " (a mask), of which only " +
-                    text(w.at_exchange & w.masks[lane]) + " came";
+    block->report = "warp exchange: " + name_of_thread(i * 32 + lane) + " names the lanes of mask " + text(w.masks[lane]) + ", but only the lanes of mask " +
+                    text(w.at_exchange & w.masks[lane]) + " arrived";
     return;
   }
 }
@@ -219,7 +219,7 @@ void meet_other_masks(Warp& w, unsigned mask) {
   for (unsigned left = w.at_exchange; left != 0; left &= left - 1) {
     const unsigned theirs = w.masks[std::countr_zero(left)];
     if (theirs != mask && (theirs & mask))
-      fail("warp exchange: " + name_of_thread(block->running) + " comes with mask " + text(mask) + ", others with " + text(theirs));
+      fail("warp exchange: " + name_of_thread(block->running) + " calls with mask " + text(mask) + ", which overlaps a waiting lane's mask " + text(theirs));
   }
   w.mask = 0;
 }
@@ -258,7 +258,7 @@ std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
   if (!(mask & own)) fail("warp exchange: " + name_of_thread(self) + " is not in its own mask " + text(mask));
   if (const unsigned absent = mask & (w.ended | ~whole)) {
     const auto other = static_cast<std::uint32_t>(std::countr_zero(absent));
-    fail("warp exchange: " + name_of_thread(self) + " names lane " + text(other) + " in its mask, which " + (other >= lanes ? "is not there" : "has ended"));
+    fail("warp exchange: " + name_of_thread(self) + " names lane " + text(other) + " in its mask, which " + (other >= lanes ? "does not exist" : "has ended"));
   }
   if (w.at_exchange == 0) w.mask = mask;
   else if (w.mask != mask) meet_other_masks(w, mask);

@@ -33,10 +33,10 @@ struct Arena {
   std::byte* alias = nullptr;                        // the same pages, always open: for this file and for copies
   std::size_t top = 0;                               // end of the memory that was handed out so far
   struct Block {
-    std::size_t bytes, whole;                        // as requested; with both red zones
+    std::size_t bytes, whole;                        // requested size; size with both red zones
   };
-  std::map<std::size_t, Block> live;                 // by offset
-  std::multimap<std::size_t, std::size_t> free;      // from bytes with red zones to the offset of the first red zone
+  std::map<std::size_t, Block> live;                 // live blocks by offset
+  std::multimap<std::size_t, std::size_t> free;      // free blocks: offset of the first red zone, by size with red zones
   std::size_t used = 0;
 };
 
@@ -62,10 +62,11 @@ Arena& arena(int device) {
   Arena& a = arenas[device];
   if (a.base) return a;
   const int file = memfd_create("host_cuda", MFD_CLOEXEC);
-  if (file < 0 || ftruncate(file, static_cast<off_t>(device_bytes)) != 0) throw Report("host_cuda: no memory for a device");
+  if (file < 0 || ftruncate(file, static_cast<off_t>(device_bytes)) != 0)
+    throw Report("host_cuda: cannot create the 4 GiB of a simulated device's memory: check ulimit -n and -f");
   void* p = mmap(nullptr, device_bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, file, 0);
   void* q = mmap(nullptr, device_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
-  if (p == MAP_FAILED || q == MAP_FAILED) throw Report("host_cuda: no address space for device memory");
+  if (p == MAP_FAILED || q == MAP_FAILED) throw Report("host_cuda: cannot map a simulated device's memory, two ranges of 4 GiB: raise ulimit -v");
   close(file);
   a.base = static_cast<std::byte*>(p);
   a.alias = static_cast<std::byte*>(q);
@@ -83,9 +84,11 @@ void check_zones(const Arena& a, std::size_t at, const Arena::Block& b) {
   const auto* p = reinterpret_cast<const unsigned char*>(a.alias + at);
   if (all_red(p - red_zone, red_zone) && all_red(p + b.bytes, b.whole - red_zone - b.bytes)) return;
   for (std::size_t i = 1; i <= red_zone; ++i)
-    if (p[-static_cast<std::ptrdiff_t>(i)] != red) throw Report("a kernel wrote " + std::to_string(i) + " bytes before an allocation of " + std::to_string(b.bytes));
+    if (p[-static_cast<std::ptrdiff_t>(i)] != red)
+      throw Report("a kernel wrote to an address " + std::to_string(i) + " bytes before an allocation of " + std::to_string(b.bytes));
   for (std::size_t i = b.bytes; i < b.whole - red_zone; ++i)
-    if (p[i] != red) throw Report("a kernel wrote " + std::to_string(i - b.bytes) + " bytes beyond the end of an allocation of " + std::to_string(b.bytes));
+    if (p[i] != red)
+      throw Report("a kernel wrote to an address " + std::to_string(i - b.bytes) + " bytes beyond the end of an allocation of " + std::to_string(b.bytes));
 }
 
 }  // namespace
@@ -129,7 +132,7 @@ void* take_block(int device, std::size_t bytes) {
 void give_block(int device, void* p) {
   Arena& a = arena(device);
   const auto it = a.live.find(static_cast<std::size_t>(static_cast<std::byte*>(p) - a.base));
-  if (device_of(p) != device || it == a.live.end()) throw Report("cudaFreeAsync: not a living allocation of this device");
+  if (device_of(p) != device || it == a.live.end()) throw Report("cudaFreeAsync: the address is not a live allocation of this device");
   check_zones(a, it->first, it->second);
   std::memset(a.alias + it->first, poison, it->second.bytes);
   ASAN_POISON_MEMORY_REGION(p, it->second.bytes);
@@ -171,7 +174,7 @@ std::string describe(const void* p) {
   auto it = a.live.upper_bound(at + red_zone);
   if (it == a.live.begin()) return "memory that is not allocated";
   it = std::prev(it);
-  if (at >= it->first + it->second.whole - red_zone) return "memory that is not allocated, or not any more";
+  if (at >= it->first + it->second.whole - red_zone) return "memory that is not allocated or was freed";
   return "byte " + std::to_string(static_cast<std::ptrdiff_t>(at - it->first)) + " of an allocation of " + std::to_string(it->second.bytes) + " bytes";
 }
 

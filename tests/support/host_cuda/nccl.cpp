@@ -63,7 +63,7 @@ ncclResult_t submit() {
   for (const Member& m : group.members)
     if (m.call.kind != Kind::send_receive) together.push_back(m);
   if (!together.empty()) ask(collective, together);
-  // Sends before receives, because sends do not block the stream.
+  // Queues sends before receives, because sends do not block the stream.
   for (const bool sends : {true, false})
     for (const Member& m : group.members)
       if (m.call.kind == Kind::send_receive && (m.call.root == comm->rank) == sends) ask(1 + m.call.root * most_ranks + m.receiver, {m});
@@ -75,17 +75,17 @@ ncclResult_t submit() {
 
 ncclResult_t call(ncclComm_t handle, cudaStream_t stream, const Member& m) {
   const Comm comm = find(handle);
-  if (!comm) return refuse(ncclInvalidArgument, "a communicator that was destroyed or aborted");
+  if (!comm) return refuse(ncclInvalidArgument, "the communicator was destroyed or aborted");
   if (comm->in_progress) return refuse(ncclInvalidUsage, "a call while another is in progress: ask ncclCommGetAsyncError first");
   if (std::max(m.call.root, m.receiver) >= comm->size || std::min(m.call.root, m.receiver) < 0)
-    return refuse(ncclInvalidArgument, "there is no such rank among " + std::to_string(comm->size));
+    return refuse(ncclInvalidArgument, "the root or peer is not a rank of the communicator, whose size is " + std::to_string(comm->size));
   if (group.comm && (group.comm != comm || group.stream != stream))
-    return refuse(ncclInvalidUsage, "the stand-in takes one communicator and one stream in a group");
+    return refuse(ncclInvalidUsage, "host_cuda allows only one communicator and one stream in a group");
   Operation all{comm, collective, 0, group.members};
   all.members.push_back(m);
   std::size_t bytes = 0;
   for (const Member& member : all.members) bytes += all.given(member.call, comm->rank);
-  if (bytes > slot_bytes || all.members.size() > most_calls) return refuse(ncclInvalidUsage, "more at a time than the stand-in takes");
+  if (bytes > slot_bytes || all.members.size() > most_calls) return refuse(ncclInvalidUsage, "the group has more bytes or calls than host_cuda allows: divide it");
   group.comm = comm;
   group.stream = stream;
   group.members = std::move(all.members);
@@ -132,7 +132,8 @@ ncclResult_t ncclGetVersion(int* version) { return *version = 22809, ncclSuccess
 // The memory has no name in any folder, so no file is left behind. Other processes open it through the descriptors of this process.
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   const int file = memfd_create("host_nccl", MFD_CLOEXEC);
-  if (file < 0 || ftruncate(file, static_cast<off_t>(shared_bytes)) != 0) return refuse(ncclSystemError, "no memory to share");
+  if (file < 0 || ftruncate(file, static_cast<off_t>(shared_bytes)) != 0)
+    return refuse(ncclSystemError, "cannot create the shared memory of the ranks: check ulimit -n and -f");
   *id = {};
   std::snprintf(id->internal, sizeof id->internal, "/proc/%d/fd/%d", static_cast<int>(getpid()), file);
   return ncclSuccess;
@@ -142,18 +143,18 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int ranks, ncclUniqueId id,
   if (ranks < 1 || ranks > most_ranks || rank < 0 || rank >= ranks)
     return refuse(ncclInvalidArgument, "rank " + std::to_string(rank) + " of " + std::to_string(ranks));
   const int file = open(id.internal, O_RDWR | O_CLOEXEC);
-  if (file < 0) return refuse(ncclSystemError, std::string("no communicator at ") + id.internal);
+  if (file < 0) return refuse(ncclSystemError, std::string("cannot open the shared memory that the unique id names: ") + id.internal);
   void* p = mmap(nullptr, shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
   close(file);
-  if (p == MAP_FAILED) return refuse(ncclSystemError, "no address space");
+  if (p == MAP_FAILED) return refuse(ncclSystemError, "cannot map the shared memory of the ranks: raise ulimit -v");
   const Comm comm = std::make_shared<host_nccl_comm>();
   comm->rank = rank, comm->size = ranks, comm->blocking = config->blocking != 0, comm->shared = static_cast<Shared*>(p);
   cudaGetDevice(&comm->device);
   int expected = 0;
   if (!comm->shared->size.compare_exchange_strong(expected, ranks) && expected != ranks)
-    return refuse(ncclInvalidArgument, "this rank expects " + std::to_string(ranks) + " ranks, others " + std::to_string(expected));
+    return refuse(ncclInvalidArgument, "this rank expects " + std::to_string(ranks) + " ranks, other ranks expect " + std::to_string(expected));
   if (comm->shared->joined.fetch_or(1u << rank) >> rank & 1u)
-    return refuse(ncclInvalidArgument, "rank " + std::to_string(rank) + " is there already");
+    return refuse(ncclInvalidArgument, "rank " + std::to_string(rank) + " has joined already: give each rank a number of its own");
   comm->helper = std::thread([c = comm.get()] { help(*c); });
   {
     const std::lock_guard lock(registry_mutex);
@@ -169,7 +170,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int ranks, ncclUniqueId id,
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t* status) {
   const Comm comm = find(handle);
-  if (!comm) return refuse(ncclInvalidArgument, "a communicator that was destroyed or aborted");
+  if (!comm) return refuse(ncclInvalidArgument, "the communicator was destroyed or aborted");
   if (all_joined(*comm)) comm->in_progress = false;
   *status = comm->failed() ? ncclInternalError : comm->in_progress ? ncclInProgress : ncclSuccess;
   return ncclSuccess;
@@ -177,21 +178,21 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t handle, ncclResult_t* status) {
 
 ncclResult_t ncclCommFinalize(ncclComm_t handle) {
   const Comm comm = find(handle);
-  if (!comm) return refuse(ncclInvalidArgument, "a communicator that was destroyed or aborted");
+  if (!comm) return refuse(ncclInvalidArgument, "the communicator was destroyed or aborted");
   for (int c = 0; c < channels; ++c)
     if (comm->counters(c, comm->rank).done < comm->asked[c])
-      return refuse(ncclInvalidUsage, "the stand-in takes ncclCommFinalize when the streams are done");
+      return refuse(ncclInvalidUsage, "host_cuda allows ncclCommFinalize only after all operations have ended: wait for the streams first");
   return ncclSuccess;
 }
 ncclResult_t ncclCommDestroy(ncclComm_t handle) {
   const Comm comm = find(handle);
-  if (!comm) return refuse(ncclInvalidArgument, "a communicator that was destroyed or aborted");
+  if (!comm) return refuse(ncclInvalidArgument, "the communicator was destroyed or aborted");
   stop(comm);
   return ncclSuccess;
 }
 ncclResult_t ncclCommAbort(ncclComm_t handle) {
   const Comm comm = find(handle);
-  if (!comm) return refuse(ncclInvalidArgument, "a communicator that was destroyed or aborted");
+  if (!comm) return refuse(ncclInvalidArgument, "the communicator was destroyed or aborted");
   comm->aborted = true;
   stop(comm);
   return ncclSuccess;

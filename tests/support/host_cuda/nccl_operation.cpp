@@ -130,7 +130,8 @@ void Operation::check_buffers() const {
                  ": a buffer is not memory of cuda:" + std::to_string(comm->device) + ", leaves its allocation, or was freed");
 }
 
-// Returns whether far(r) holds for every rank r that takes part. If not, publishes that this rank waits for operation `wanted`.
+// Returns whether far(r), "rank r has progressed far enough", holds for every rank r that takes part. If not, publishes that this rank waits for
+// operation `wanted`.
 template <class Far>
 bool Operation::wait(std::uint64_t wanted, const Far& far) {
   if (comm->aborted) return true;
@@ -139,7 +140,7 @@ bool Operation::wait(std::uint64_t wanted, const Far& far) {
     comm->counters(channel, comm->rank).wanted = wanted;
     if (waits_since == 0) waits_since = now();
     if (now() - waits_since > deadline())
-      comm->fail("operation " + std::to_string(number) + " waits for rank " + std::to_string(r) + " since " +
+      comm->fail("operation " + std::to_string(number) + " waited for rank " + std::to_string(r) + " longer than " +
                  std::to_string(static_cast<int>(deadline())) + " s");
     return false;
   }
@@ -158,7 +159,7 @@ void Operation::give() {
   int current = 0;
   cudaGetDevice(&current);
   if (current != comm->device)
-    comm->fail("a stream of cuda:" + std::to_string(current) + " with a communicator of cuda:" + std::to_string(comm->device));
+    comm->fail("the operation's stream is on cuda:" + std::to_string(current) + ", its communicator on cuda:" + std::to_string(comm->device));
   check_buffers();
   std::byte* at = comm->data(channel, comm->rank, number);
   Post& post = comm->post(channel, comm->rank, number);

@@ -50,7 +50,7 @@ struct Region : Span {
 Region region_of(const void* begin, std::size_t bytes) {
   const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(begin) & ~std::uintptr_t{3};
   void* p = mmap(nullptr, (bytes / 4 + 2) * sizeof(Cell), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) throw Report("host_cuda: no address space for the race checker");
+  if (p == MAP_FAILED) throw Report("host_cuda: cannot map the race checker's memory: raise ulimit -v");
   return {{first, bytes + (reinterpret_cast<std::uintptr_t>(begin) - first)}, static_cast<Cell*>(p)};
 }
 

@@ -21,7 +21,7 @@
 #include "memory.h"
 
 struct host_cuda_event {
-  std::uint64_t recorded = 0, completed = 0, lost = 0;     // generations; one above `completed` and not above `lost` never completes
+  std::uint64_t recorded = 0, completed = 0, lost = 0;     // generations; those above `completed`, up to `lost`, never complete
   std::string since;                                       // the report of the failure that lost them
   int device = 0;                                          // the device of the last record
   double ms = 0;
@@ -31,8 +31,8 @@ namespace {
 
 struct Work {
   std::function<void()> run;
-  bool computes = false;                                   // accesses device memory by the addresses of the program
-  host_cuda_event* waits_for = nullptr;                    // runs when that event has reached `generation`
+  bool computes = false;                                   // accesses device memory at the program's addresses, so access must be open
+  host_cuda_event* waits_for = nullptr;                    // if set: runs when this event has reached `generation`
   std::uint64_t generation = 0;
   std::function<bool()> ready = {};                        // if set: runs when it returns true (other ranks' progress)
   host_cuda::Lost lost = {};                               // if set: called when the work is dropped
@@ -165,7 +165,7 @@ template <class Done> bool run_streams(int device, const Done& done) {
   return !fails();
 }
 
-// The same for a host thread that waits for `device`: returns the failure as an error and marks it as reported.
+// Runs streams for a host thread that waits for `device`. Returns a failure as an error and marks it as reported.
 template <class Done> cudaError_t wait(int device, const Done& done) {
   if (run_streams(device, done)) return cudaSuccess;
   failures[device].thrown = true;
@@ -185,7 +185,7 @@ void check_copy(const void* to, const void* from, std::size_t bytes, cudaMemcpyK
   const auto on_device = [&](const void* p, const char* side) {
     if (host_cuda::device_of(p) < 0) throw Report(std::string("cudaMemcpyAsync: the ") + side + " is not device memory");
     if (host_cuda::device_of(p) != device) throw Report(std::string("cudaMemcpyAsync: the ") + side + " is memory of another device");
-    if (!host_cuda::inside_block(device, p, bytes)) throw Report(std::string("cudaMemcpyAsync: the ") + side + " leaves its allocation, or that was freed");
+    if (!host_cuda::inside_block(device, p, bytes)) throw Report(std::string("cudaMemcpyAsync: the ") + side + " leaves its allocation, or its memory was freed");
   };
   const auto on_host = [&](const void* p, const char* side) {
     if (host_cuda::device_of(p) >= 0) throw Report(std::string("cudaMemcpyAsync: the ") + side + " is device memory");
@@ -222,12 +222,13 @@ namespace host_cuda {
 
 cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, std::function<void()> thread, const void* kernel) {
   return guarded([&] {
-    if (!stream) throw Report("a launch without a stream");
+    if (!stream) throw Report("a launch without a stream: host_cuda has no default stream");
     const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
-    if (threads == 0 || threads > 1024 || block.z > 64) throw Report("a launch of blocks of " + std::to_string(threads) + " threads; 1 to 1024 are possible");
+    if (threads == 0 || threads > 1024 || block.z > 64)
+      throw Report("a launch of blocks of " + std::to_string(threads) + " threads; 1 to 1024 are possible, at most 64 of them in z");
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535)
-      throw Report("a launch of a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
-    if (shared_bytes > 99u << 10) throw Report("a launch with " + std::to_string(shared_bytes) + " bytes of shared memory");
+      throw Report("a grid has 1 to 2147483647 x 65535 x 65535 blocks; refused: a launch of a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
+    if (shared_bytes > 99u << 10) throw Report("a launch with " + std::to_string(shared_bytes) + " bytes of shared memory; at most 101376 are possible");
     const dim3 blocks(allowed_blocks(grid.x), allowed_blocks(grid.y), allowed_blocks(grid.z));
     put(stream, {[=, thread = std::move(thread)] {
       run_grid(blocks, block, shared_bytes, thread, kernel);
@@ -440,7 +441,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
   return guarded([&] {
     put(stream, {[=] {
-      if (!host_cuda::inside_block(current_device, p, bytes)) throw Report("cudaMemsetAsync: leaves its allocation, or that was freed");
+      if (!host_cuda::inside_block(current_device, p, bytes)) throw Report("cudaMemsetAsync: the range leaves its allocation, or its memory was freed");
       std::memset(host_cuda::open_address(p), value, bytes);
     }});
   });
