@@ -17,6 +17,7 @@
 #include "flowmap/training/ablation/lambda.h"
 #include "flowmap/training/ablation/report.h"
 #include "flowmap/training/ablation/scoring.h"
+#include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/move_aside.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
@@ -109,12 +110,14 @@ Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Finding
 
 std::uint64_t batch_seed(std::int64_t seed) { return 12345 + static_cast<std::uint64_t>(seed); }   // for timed steps; no training uses it
 
-// Measures the step costs of all variants, on one batch per seed. Adds the trials of the first seed, then those of the next, and so on.
+// Measures the step costs of all variants, on one batch per seed. Adds the trials of the first seed, then those of the next, and so on. Objectives are timed
+// with the first seed only: their costs have no errors, which depend on the batch, and their time does not.
 void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& seeds, std::int64_t rounds, Messages& log) {
   const BusyWatch watch;
   std::vector<double> spreads;
+  std::vector<StepCost> costs;
   for (const std::int64_t seed : seeds) {
-    const auto costs = step_costs(subject, f.variants, batch_seed(seed), rounds, log);
+    if (costs.empty() || f.what != "objective") costs = step_costs(subject, f.variants, batch_seed(seed), rounds, log);
     for (std::size_t i = 0; i < costs.size(); ++i) {
       f.trials.push_back({.variant = i, .seed = seed, .cost = costs[i]});
       spreads.push_back(costs[i].spread);
@@ -277,6 +280,8 @@ int ablate(AblateConfig& config, Context& context) {
   measure_and_equalise(run, config, f, all);
   if (config.trial >= 0) return train_one(run, config, f, context, fresh);
   release_cached_memory();                                             // memory of the timed steps, which the trainings need
+  if (config.jobs > 1 && run.recipe().latents.from == "memory" && space_of(run.recipe()).encodes)
+    context.log.info("each of the {} trainings encodes all images once more: `flowmap_train encode`, and here --latents.from cache, avoid that", f.trials.size());
   if (config.jobs > 1) train_in_processes(context, training_order(f), config.jobs);
   throw_if_stop_requested();
   Runs runs(run, context);
