@@ -31,7 +31,7 @@ void refuse_one_start_for_all(const Launch& launch) {
   if (!launch.init_from.empty())
     throw ConfigError("--init-from is for flowmap_train: here each variant has its own start (--dry-run lists the starts): leave --init-from out");
   if (launch.resume != "auto" && launch.resume != "never")
-    throw ConfigError("--resume " + launch.resume + ": variants resume by themselves, and a path is for one stage of flowmap_train: leave --resume out");
+    throw ConfigError("--resume " + launch.resume + ": ablate finds the checkpoints of all trainings by itself, and a checkpoint fits only one of them: leave --resume out");
 }
 
 // For --dry-run: prints the variants and writes nothing.

@@ -82,7 +82,7 @@ ArrayRows::ArrayRows(const std::string& file, const std::string& name) : place_(
   if (array_.fortran && array_.shape.rank() > 1)
     throw FileError(fmt::format("{}: the array is in Fortran order, in which the values of a row lie apart: save numpy.ascontiguousarray(x)", place_));
   for (int d = 1; d < array_.shape.rank(); ++d) row_size_ *= array_.shape[d];
-  if (row_size_ == 0 || count() == 0) throw FileError(fmt::format("{}: shape {} holds no values", place_, to_string(array_.shape)));
+  if (row_size_ == 0 || count() == 0) throw FileError(fmt::format("{}: the array of shape {} is empty: save an array (N, ...) with at least one row and one value per row", place_, to_string(array_.shape)));
 }
 
 Tensor ArrayRows::row(std::int64_t index) const {

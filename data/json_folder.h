@@ -1,5 +1,5 @@
 // A folder of images with labels in its dataset.json: an unpacked zip file of EDM2 or StyleGAN (zip_pictures.h). Samples are the
-// images of all folders below it, in the byte order of their paths.
+// images in this folder and in all folders below it, sorted by the bytes of their paths.
 #pragma once
 
 #include <filesystem>

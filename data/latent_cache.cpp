@@ -230,7 +230,7 @@ LatentCache::LatentCache(const fs::path& folder) {
     shards_.push_back({tensor("latents"), info_.mirrored ? tensor("mirrored") : Tensor()});
     const std::vector<std::int64_t> labels = stored["labels"].to_vector<std::int64_t>();
     if (static_cast<std::int64_t>(labels.size()) != s.count)
-      throw FileError(fmt::format("{}: {} labels for {} latents", file.string(), labels.size(), s.count));
+      throw FileError(fmt::format("{}: has {} labels, but the index says {} latents: make the cache again", file.string(), labels.size(), s.count));
     std::copy(labels.begin(), labels.end(), info_.labels.begin() + s.first);
   }
   if (labels_checksum(info_.labels) != index->identity.at("labels"))

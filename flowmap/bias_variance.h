@@ -23,7 +23,7 @@ struct BiasVariance {
   double bias(double lambda) const { return lambda * lambda * teacher; }
 };
 
-// Measures both terms on p, which must have z0 and eps. ConfigError if p has rows with s = t. `v` is the flow's velocity or, if that is unknown, a
+// Measures the three numbers on p, which must have z0 and eps. ConfigError if p has rows with s = t. `v` is the flow's velocity or, if that is unknown, a
 // teacher much better than `teacher`. `map` is h*; it may be empty.
 BiasVariance bias_variance(const FlowMapNet& h, const PathBatch& p, const VelocityNet& v, const VelocityNet& teacher, const FlowMapNet& map = {});
 

@@ -30,7 +30,7 @@ struct Certificate {
   double residual = -1;                  // mean square
   std::vector<Bias> gaussian, mixture;   // both empty: the objective calls no velocity source; only mixture empty: its rows form groups
   double error = 0;                      // standard error of a gradient that is a mean over random groups; 0: quadrature
-  // The largest gradient over all times at theta = 0.1, but at most 1. Tolerances are multiplied by it, because scaling a loss down does not reduce its bias.
+  // min(1, the largest gradient over all times at theta = 0.1). Tolerances are multiplied by it, because scaling a loss down does not reduce its bias.
   double scale = 1;
 
   bool exact() const { return residual < 1e-24; }

@@ -6,7 +6,7 @@
 namespace fm {
 namespace {
 
-// If the network does not depend on the varied input, its tangent covers all rows with zeros.
+// Returns the first k rows of a tangent. A tangent has k rows, or all rows (of zeros) if the network does not depend on the varied input.
 Var first_rows_of(const Var& tangent, std::int64_t k) { return tangent.dim(0) == k ? tangent : slice(tangent, 0, 0, k); }
 
 }  // namespace

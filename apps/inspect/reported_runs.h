@@ -22,7 +22,7 @@ struct ReportedRun {
 
 const std::vector<ReportedRun>& reported_runs();
 
-// True if the recipe trains DiT^DH-XL at that size, for those steps and with those batches.
+// True if the recipe trains DiT^DH-XL at the image size of `run`, with the batch and the number of steps of each of its stages.
 bool is_recipe_of(const ReportedRun& run, const Recipe& recipe);
 
 // FLOPs of a step in the released code. Its MFD and MFT pass three copies of all rows through the network, forward and backward. This engine

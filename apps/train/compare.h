@@ -9,7 +9,7 @@ struct CompareCommand {
   std::vector<std::string> folders;
   std::string out = "comparison.html";
   template <class V> void visit(V&& v) {
-    v("folders", folders, "folders to compare, with or without this flag before them: runs, stages in them, variants of ablations",
+    v("folders", folders, "folders to compare: runs, stages of runs, or variants of ablations; the flag itself may be left out",
       flag("folders"), value_as("DIR ..."), basic());
     v("out", out, "file for the page; its name ends in .html", flag("out"), value_as("FILE"), basic());
   }

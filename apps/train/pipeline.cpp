@@ -67,7 +67,7 @@ std::string evaluated(const TrainingRun& run) {
 void check_launch(TrainingRun& run) {
   RunOptions& launch = run.context().launch;
   if (launch.resume != "auto" && launch.resume != "never")
-    throw ConfigError("--resume " + launch.resume + ": pipeline resumes by itself, and a path is for one stage: leave --resume out");
+    throw ConfigError("--resume " + launch.resume + ": the command pipeline finds the checkpoints of all stages by itself, and a checkpoint fits only one stage: leave --resume out");
   if (!launch.init_from.empty())
     throw ConfigError(fmt::format("--init-from is for one stage ({}), not for pipeline", words(generator_stages(), "or")));
   if (!launch.fresh) return;

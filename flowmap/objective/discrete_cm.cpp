@@ -24,8 +24,8 @@ Spacing spacing(const DiscreteCmConfig& c, std::int64_t points) {
   return {low, (high - low) / static_cast<double>(points - 1), c.rho};
 }
 
-// Maps a uniform number to a grid index 1 ... points - 1. The index is uniform, or it is that of the grid interval which contains a log-normal sigma. This
-// sigma is truncated to the grid.
+// Maps a uniform number to a grid index 1 ... points - 1. With index = "log_normal" the index is that of the grid interval that contains a log-normal
+// sigma, truncated to the grid. Otherwise all indices are equally likely.
 std::int64_t index_of(const DiscreteCmConfig& c, const Spacing& grid, std::int64_t points, double uniform) {
   const auto intervals = static_cast<double>(points - 1);
   double x = uniform * intervals;

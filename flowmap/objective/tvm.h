@@ -25,7 +25,7 @@ struct TvmConfig {
     v("gap_deviation", gap_deviation, "standard deviation of the logit of t - s", above(0));
     v("time", time, "distribution of s for a given t - s; its setting upper is the largest t before the shift");
     v("second_time", second_time, "distribution of the time of the flow-matching term");
-    v("target_decay", target_decay, "decay of the averaged weights whose velocity moves the end of a jump; 0: the network's own weights",
+    v("target_decay", target_decay, "decay of the averaged weights; with them the network gives the velocity at the end of a jump; 0: the network's own weights",
       range(0, 0.999999));
     v("labels", labels, "label dropout");
     v("metric", metric, "metric from residual to loss in each term");

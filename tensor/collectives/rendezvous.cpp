@@ -194,7 +194,7 @@ Joined join_where_found(TcpRendezvous& w, const Patience& patience) {
     if (a.refused && first_refusal == 0) first_refusal = steady_seconds();
     if (a.refused && steady_seconds() - first_refusal > 3) throw ConfigError(me(w) + ": " + why);
   }
-  throw RankLostError(me(w) + ": rank 0 could not be reached by " + place(w) + " within " + seconds_text(w.deadline) + ": " + why);
+  throw RankLostError(me(w) + ": rank 0 could not be reached at " + place(w) + " within " + seconds_text(w.deadline) + ": " + why);
 }
 
 // ---- all to all -------------------------------------------------------------------------------------------------------------------

@@ -221,7 +221,8 @@ void PickleMachine::check_place(PickledTensor& t) {
   if (__builtin_add_overflow(tensor_elements_, count, &tensor_elements_)) fail("the number of elements of all tensors exceeds 2^63 - 1");
 }
 
-// _rebuild_device_tensor_from_cpu_tensor(data, type, device, requires_grad): returns `data`, a CPU tensor, if it has this type.
+// _rebuild_device_tensor_from_cpu_tensor(data, type, device, requires_grad): returns the CPU tensor `data` if its
+// element type is `type`, else a tensor without values, with the reason.
 PickleMachine::Id PickleMachine::moved(const Ids& a) {
   if (is(a[0], PickleKind::opaque)) return opaque(a[0]);
   const PickledTensor& t = tree_.tensors[std::size_t(tree_.integer(expect(a[0], PickleKind::tensor, "a device's tensor")))];

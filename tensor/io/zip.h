@@ -60,7 +60,7 @@ class ZipReader {
   const std::filesystem::path& path() const { return path_; }
   // Keeps the mapped file open after the reader is gone.
   const std::shared_ptr<std::byte>& owner() const { return file_.data; }
-  // The same for the bytes of `view`, whose pages are released to the system with their last owner (mapped_file.h).
+  // Keeps the bytes of `view` mapped. When their last owner is gone, their pages are released to the system (mapped_file.h).
   std::shared_ptr<std::byte> owner_of(std::string_view view) const;
 
  private:

@@ -371,7 +371,7 @@ TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is 
   CHECK(table.at("mfd").at("frechet_1_n") == "0");
   CHECK(std::stod(table.at("mfd").at("seconds_a_step_mean")) > 0);
   refused(run("ablate", out, few + Arguments{"--init-from", (out / "cmt").string(), "-q"}), exit_code::usage, "each variant has its own start");
-  refused(run("ablate", out, few + Arguments{"--resume", (out / "cmt").string(), "-q"}), exit_code::usage, "a path is for one stage");
+  refused(run("ablate", out, few + Arguments{"--resume", (out / "cmt").string(), "-q"}), exit_code::usage, "a checkpoint fits only one of them");
   refused(run("ablate", out, few + Arguments{"--deltas", "0.1,0", "-q"}), exit_code::usage, "deltas");
   refused(run("ablate", out, few + Arguments{"--vary", "fm.loop.steps=1,2", "-q"}), exit_code::usage, "train separate runs");
 }

@@ -131,7 +131,7 @@ TEST_CASE("objectives: steps, schedule and start from [map]; what is varied, and
   CHECK((presets[0].stage().objective_in(presets[0].recipe).claims.unbiased && !presets[1].stage().objective_in(presets[1].recipe).claims.unbiased));
   c.vary = {"map.objective.mean_flow.metric.kind=l2,adaptive"};
   c.recipe.map.objective.preset = "published";                       // this preset would replace the metric l2 by adaptive
-  refused("would replace a value that is the default");
+  refused("that equals the setting's default would be replaced");
   c.recipe.map.objective.preset = "plain";
   c.vary = {};
   c.objectives = "lsd,mean_flaw";

@@ -246,7 +246,7 @@ TEST_CASE("--resume never, --resume PATH and --init-from do what they say or are
   const fs::path out = folder / "run", weights = finished_run() / "fm";
   copy_stages(out, {"encoder", "decoder", "fm"});
   refused(train("fm", out, {"--resume", "never", "-q"}), exit_code::usage, "--fresh moves them aside");
-  refused(train("pipeline", out, {"--resume", weights.string(), "-q"}), exit_code::usage, "a path is for one stage");
+  refused(train("pipeline", out, {"--resume", weights.string(), "-q"}), exit_code::usage, "a checkpoint fits only one stage");
   refused(train("pipeline", out, {"--init-from", weights.string(), "-q"}), exit_code::usage, "not for pipeline");
   refused(train("judge", out, {"--init-from", weights.string(), "-q"}), exit_code::usage, "begins from random weights");
   refused(train("fm", out, {"--resume", "nowhere", "-q"}), exit_code::unreadable, "--resume nowhere: no checkpoint there");

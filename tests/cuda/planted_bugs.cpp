@@ -36,7 +36,7 @@ __global__ void barrier_in_a_branch(float* y) {
   y[threadIdx.x] += 1;
 }
 
-// Threads that wait at an exchange do not reach the barrier.
+// Unless `right`, a part of each warp waits at the barrier and the rest at the shuffle, so neither completes.
 template <bool right>
 __global__ void barrier_beside_exchange(float* y) {
   float x = static_cast<float>(threadIdx.x);

@@ -208,7 +208,7 @@ TEST_CASE("values that f32 does not hold are refused with file, row and place") 
   write_npy<std::int64_t>(folder / "fits.npy", {2, 1}, std::vector<std::int64_t>{1, 1 << 24});
   CHECK(error("fits.npy") == "no error");
   write_npy<float>(folder / "empty.npy", {0, 3}, std::vector<float>{});
-  CHECK(has(error("empty.npy"), "shape [0, 3] holds no values"));
+  CHECK(has(error("empty.npy"), "the array of shape [0, 3] is empty"));
   CHECK(has(error_of([&] { open_source("arrays:/nowhere.npy", Split::train); }), "/nowhere.npy"));
   CHECK(has(error_of([] { open_source("arrays", Split::train); }), "write arrays:FILE.npy"));
 }

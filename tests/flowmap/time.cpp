@@ -68,7 +68,7 @@ TEST_CASE("pairs: sorted, off-diagonal first, shares as asked") {
   }
   CHECK(std::abs(static_cast<double>(p.off_diagonal) / 4000 - 0.4) < 0.03);
   CHECK(std::abs(zeros / 4000.0 - 0.1) < 0.02);
-  // t is the larger of two shifted uniform numbers: P(t < x) = (u / 0.999)^2 for x = shift(u)
+  // t is the larger of two numbers that are uniform on [0, 0.999] and then shifted, so P(t < shift(u)) = (u / 0.999)^2
   const double half = shift_time(0.999 * std::sqrt(0.5), shift_for_dimension(196608));
   CHECK(std::abs(std::count_if(p.t.begin(), p.t.end(), [&](double t) { return t < half; }) / 4000.0 - 0.5) < 0.03);
 }

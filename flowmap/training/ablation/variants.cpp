@@ -154,8 +154,8 @@ void refuse_of_another_objective(const std::string& key, const ObjectiveConfig& 
     throw ConfigError(fmt::format("--vary {}: objective {} is compared too, and does not read it: give --objectives only the objective that reads it", key,
                                   objective.name));
   if (objective.preset == "published")
-    throw ConfigError(fmt::format("--vary {}: the published preset would replace a value that is the default: use --objective-preset plain and set the "
-                                  "preset's other values by name", key));
+    throw ConfigError(fmt::format("--vary {}: with --objective-preset published a value of the list that equals the setting's default would be replaced by the "
+                                  "preset's: use --objective-preset plain, and set those of the preset's values that you want one by one", key));
 }
 
 Varied parse_vary(const std::string& text, const std::string& part, Recipe& recipe) {

@@ -117,7 +117,7 @@ struct MfStage {
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the flow map");
     v("objective", objective, "MeanFlow");
-    v("velocity", velocity, "source of the velocity w: teacher (MFD), one-point (MFT), or blend=L for (1-L) one-point + L teacher", basic(),
+    v("velocity", velocity, "source of the velocity w in the target: teacher (MFD), one-point (eps - z0 of the sample; MFT), or blend=L for (1-L) one-point + L teacher", basic(),
       value_as("teacher|one-point|blend=L"));
   }
 };
@@ -130,7 +130,7 @@ struct MapStage {
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the flow map");
     v("objective", objective, "objective, by its name; each has settings of its own");
-    v("velocity", velocity, "source of the velocity w: teacher, one-point, or blend=L for (1-L) one-point + L teacher", basic(),
+    v("velocity", velocity, "source of the velocity w in the target: teacher, one-point (eps - z0 of the sample), or blend=L for (1-L) one-point + L teacher", basic(),
       value_as("teacher|one-point|blend=L"));
     v("start", start, "initial weights of this stage: random, or the averaged weights of the teacher or of another stage",
       one_of({"random", "teacher", stage_name::cmt, stage_name::mfd, stage_name::mft}), basic());

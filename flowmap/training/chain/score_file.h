@@ -26,7 +26,8 @@ std::filesystem::path by_class_file(const std::filesystem::path& csv);
 void read_classes(const std::filesystem::path& csv, std::vector<Score>& scores);
 
 // Returns the scores that a report shows: for each generator the rows of its newest weights. If rows have the same settings (calls, samples, seed,
-// guidance, reference, k), only the newest of them is shown. Generators are in the order in which they first appear, calls ascend.
+// guidance, reference, k), only the newest of them is shown. Generators stay in the order of their first appearance; the rows of a
+// generator are sorted by rising number of calls.
 std::vector<Score> newest_scores(const std::vector<Score>& all);
 
 }  // namespace fm
