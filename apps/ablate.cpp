@@ -152,6 +152,7 @@ void publish(const std::filesystem::path& folder, const Findings& f, const std::
   write_atomically(folder / "table.csv", csv_text(table));
   write_atomically(folder / "table.md", markdown_text(table));
   write_atomically(folder / "table.tex", latex_text(table));
+  if (!f.shown.grid.empty()) write_atomically(folder / "samples.png", f.shown.grid);
   write_atomically(folder / "report.html", report_html(f, table, run));
   print_copy("{}", terminal_text(table));
   if (!f.busy.empty()) log.info("{}", f.busy);

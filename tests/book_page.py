@@ -96,9 +96,9 @@ def check_page(root, file):
         expect(not re.search(r'\]\(|```|\*\*|</?\w+>', line), f'Markdown is left: {line.strip()}')
     expect(not page.loaded, f'loads {page.loaded}')
     expect('@import' not in text and not re.search(r'url\((?!["\']?data:)', text), 'a style loads something')
-    expect(len(set(page.ids)) == len(page.ids), f'identifiers twice: {sorted(x for x in set(page.ids) if page.ids.count(x) > 1)}')
+    expect(len(set(page.ids)) == len(page.ids), f'duplicate identifiers: {sorted(x for x in set(page.ids) if page.ids.count(x) > 1)}')
     for link in page.links:
-        expect(link.startswith('https://') or (link.startswith('#') and link[1:] in page.ids), f'{link} leads nowhere')
+        expect(link.startswith('https://') or (link.startswith('#') and link[1:] in page.ids), f'{link} has no target')
     within = sum(link.startswith('#') for link in page.links)
     print(f'{len(sources)} pages, {page.count["math"]} formulas, {figures} figures, {within} links within the page, {len(text) // 1024} KiB')
 
@@ -127,7 +127,7 @@ def check_in_browser(file, work):
     for one in measured:
         expect(one['content'] <= one['inner'] and not one['wide'], f'{one["content"]} pixels at a width of {one["inner"]}: {one["wide"]}')
         expect(not one['cut'], f'cut at a width of {one["inner"]}: {one["cut"]}')
-        expect(not one['flat'], f'without height: {one["flat"]}')
+        expect(not one['flat'], f'elements without height: {one["flat"]}')
     print('in Chromium: ' + ', '.join(f'{one["content"]} pixels at {one["inner"]}' for one in measured))
 
 

@@ -114,7 +114,7 @@ def trial(options, dice, stage, reference, number, record):
         kills, inside = kills + 1, inside + saving
     code, _, err = run(options, stage, out)
     if code != 0:
-        return kills, inside, ["exit %d when started again: %s" % (code, err.strip())]
+        return kills, inside, ["exit %d when restarted: %s" % (code, err.strip())]
     found = left(out, stage)
     kept = min(key for key in reference["left"] if key.startswith("checkpoints" + os.sep + "step-"))
     found = {key: bytes for key, bytes in found.items() if not (key.startswith("checkpoints" + os.sep + "step-") and key < kept)}

@@ -92,17 +92,17 @@ def check(one, dark):
     where = f'{one["name"]} at {one["inner"]} pixels, {"dark" if dark else "light"}'
     expect(not one['faults'], f'{where}: script errors {one["faults"]}')
     expect(one['content'] <= one['inner'] and not one['wide'], f'{where}: {one["content"]} pixels wide: {one["wide"]}')
-    expect(not one['pale'], f'{where}: text that does not stand out: {one["pale"]}')
-    expect(one['lines'] > 2, f'{where}: a curve of contrast {one["lines"]:.2f}')
-    expect((one['ground'] < .05) == dark, f'{where}: the ground has luminance {one["ground"]:.2f}')
-    expect(one['small'] >= 8, f'{where}: a plot has letters of {one["small"]:.1f} pixels')
+    expect(not one['pale'], f'{where}: text of low contrast: {one["pale"]}')
+    expect(one['lines'] > 2, f'{where}: a curve has a contrast of only {one["lines"]:.2f}')
+    expect((one['ground'] < .05) == dark, f'{where}: the background has luminance {one["ground"]:.2f}')
+    expect(one['small'] >= 8, f'{where}: text of a plot is only {one["small"]:.1f} pixels high')
     expect(one['broken'] == 0, f'{where}: {one["broken"]} images cannot be shown')
     expect(one['plots'] > 0, f'{where}: no plot')
-    expect(re.search(r'\d', one['tip']), f'{where}: under the pointer: "{one["tip"]}"')
+    expect(re.search(r'\d', one['tip']), f'{where}: no number in the tooltip "{one["tip"]}"')
     numbers = [float(key) for key in one['keys'] if re.fullmatch(r'-?[\d.]+(e[-+]\d+)?', key)]
     expect(numbers == sorted(numbers), f'{where}: a click sorts to {one["keys"]}')
     if one['name'] in ('ablation', 'comparison'):
-        expect(len(one['keys']) >= 2, f'{where}: no table that sorts')
+        expect(len(one['keys']) >= 2, f'{where}: no sortable table of two rows or more')
     if one['name'] in ('run', 'stage', 'comparison'):
         expect(one['images'] >= 1, f'{where}: no images')
 

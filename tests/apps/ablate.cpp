@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "data/image_file.h"
 #include "data/report/csv.h"
 #include "data/report/table.h"
 #include "flowmap/training/ablation/busy.h"
@@ -64,7 +65,7 @@ std::vector<std::string> names(const std::vector<Variant>& list) {
 
 }  // namespace
 
-TEST_CASE("statistics: the deviation of a sample, medians, and what is not finite is left out") {
+TEST_CASE("statistics() divides by n - 1 and leaves out values that are not finite; median() averages the two middle values") {
   const Statistics s = statistics({1, 2, std::nan(""), 4, 9});
   CHECK(s.n == 4);
   CHECK(near(s.mean, 4, 1e-12));
@@ -76,7 +77,7 @@ TEST_CASE("statistics: the deviation of a sample, medians, and what is not finit
   CHECK(near(spread({2, 3, 4}), 2.0 / 3, 1e-12));
 }
 
-TEST_CASE("table: terminal, CSV, Markdown and LaTeX say the same") {
+TEST_CASE("a table has the same values as terminal text, CSV, Markdown and LaTeX") {
   const Table table{.what = "derivative",
                     .columns = {{"error", "du/dt error", "{:.1e}"}, {"frechet_1", "Frechet, 1 call", "{:.2f}"}},
                     .rows = {{"jvp", {{1e-7, 3e-7}, {70.25, 70.75}}, ""}, {"fd_0.1", {{0.5}, {std::nan("")}}, "1 of 2 diverged"}}};
@@ -98,12 +99,12 @@ TEST_CASE("table: terminal, CSV, Markdown and LaTeX say the same") {
   CHECK(has(terminal_text(table, 40), "jvp            70.50 ± 0.35\n"));
 }
 
-TEST_CASE("busy: no share is reported for too short a time") {
+TEST_CASE("the CPU share of other processes is not reported for too short a measurement") {
   CHECK_FALSE(BusyWatch().others().has_value());
   CHECK(has(busy_line(std::nullopt, {}), "other work is unknown"));
 }
 
-TEST_CASE("variants: a value that the comparison sets, that another value equals, or that a row's name does not tell apart is refused") {
+TEST_CASE("--vary is refused for a key that the comparison sets, for equal values, and if two variants would have one name") {
   AblateConfig c = config_of("derivative");
   const auto refused_with = [&](const std::string& part) {
     const std::string text = error_of<ConfigError>([&] { variants(c); });
@@ -130,7 +131,7 @@ TEST_CASE("variants: a value that the comparison sets, that another value equals
   CHECK(variants(c)[0].name == "mfd shift=1 c=1 clip=1");
 }
 
-TEST_CASE("variants: --vary is a product, seeds are a list or a number") {
+TEST_CASE("--vary gives the product of its values; --seeds takes a list or a number") {
   AblateConfig c = config_of("derivative");
   c.deltas = {0.1, 0.01};
   CHECK(names(variants(c)) == std::vector<std::string>{"jvp", "fd-0.1", "fd-0.01"});
@@ -164,7 +165,7 @@ TEST_CASE("variants: --vary is a product, seeds are a list or a number") {
   }
 }
 
-TEST_CASE("equal work: steps follow from evaluations or seconds, schedules with them") {
+TEST_CASE("--equal computes the steps of each variant from evaluations or seconds and scales the schedules") {
   AblateConfig c = config_of("derivative");
   c.deltas = {0.01};
   std::vector<Variant> list = variants(c);
@@ -188,9 +189,10 @@ TEST_CASE("equal work: steps follow from evaluations or seconds, schedules with 
   CHECK(list[2].then->loop.steps == 20);
 }
 
-TEST_CASE("ablate: every comparison has a full table, and finished trainings are found again") {
+TEST_CASE("ablate writes a full table for every comparison and reuses finished trainings") {
   TempFolder folder;
   const fs::path out = begun(folder);
+  std::map<std::size_t, int> heights;                                        // of samples.png, by the number of variants
   for (const std::string what : {"derivative", "init", "scheme"}) {
     CAPTURE(what);
     const Result result = run("ablate", out, few + Arguments{"--what", what});
@@ -211,6 +213,7 @@ TEST_CASE("ablate: every comparison has a full table, and finished trainings are
     CHECK(has(report, "du/dt error"));
     CHECK(has(report, "Norm of the gradients"));
     CHECK(has(report, "machine"));                                             // the report says whether the machine was busy
+    heights[table.size()] = read_image(out / "ablate" / what / "samples.png").height;
     const auto first = rows_of(out / "ablate" / what / "trials.csv", "calls");
     const Result again = run("ablate", out, few + Arguments{"--what", what});
     succeeds(again);
@@ -219,6 +222,10 @@ TEST_CASE("ablate: every comparison has a full table, and finished trainings are
     for (const auto& [key, row] : first)
       for (const char* column : {"folder", "checkpoint", "frechet", "accuracy"}) CHECK(row.at(column) == second.at(key).at(column));
   }
+  const int block = heights.at(3) - heights.at(2);                           // of one variant
+  CHECK(block == 3 * (2 * 8 + 4));                                           // three rows of images of 8 pixels, enlarged twice, with borders
+  CHECK(heights.at(2) > 5 * block);                                          // real, rebuilt, teacher and two variants, below the names of the classes
+  CHECK(heights.at(2) < 6 * block);
   for (const char* file : {"table.md", "table.tex"}) CHECK(fs::exists(out / "ablate/scheme" / file));
   CHECK_FALSE(fs::exists(out / "ablate/scheme/earlier-1"));            // the same comparison again: its table is not kept as an earlier one
 
@@ -230,7 +237,7 @@ TEST_CASE("ablate: every comparison has a full table, and finished trainings are
   CHECK(read_file(out / "ablate/scheme/table.csv") != before);
 }
 
-TEST_CASE("tables of another comparison are kept, a move that was cut off is completed, the same comparison replaces its own") {
+TEST_CASE("a new comparison keeps the tables of another one, replaces its own, and completes an interrupted move") {
   const TempFolder folder;
   struct Quiet : Messages {
     void message(Level, std::string_view) override {}
@@ -250,7 +257,7 @@ TEST_CASE("tables of another comparison are kept, a move that was cut off is com
   CHECK_FALSE(fs::exists(folder / "earlier-3"));
 }
 
-TEST_CASE("ablate: no flag relabels old weights") {
+TEST_CASE("ablate trains again if a flag changes the weights, and never reuses weights of other settings") {
   TempFolder folder;
   const fs::path out = begun(folder);
   succeeds(run("ablate", out, few));
@@ -307,7 +314,7 @@ TEST_CASE("ablate: no flag relabels old weights") {
   refused(run("ablate", out, few + Arguments{"-q"}), exit_code::unreadable, "describes another training");
 }
 
-TEST_CASE("ablate --seeds: mean, deviation and number of all columns") {
+TEST_CASE("ablate --seeds: every column has the mean, the deviation and the number of values") {
   TempFolder folder;
   const fs::path out = begun(folder);
   succeeds(run("ablate", out, few + Arguments{"--seeds", "1,2,3", "--vary", "mfd.loop.rate.peak=1e-3,2e-3", "--equal", "evaluations"}));
@@ -330,7 +337,7 @@ TEST_CASE("ablate --seeds: mean, deviation and number of all columns") {
   CHECK(weights.size() == 6);
 }
 
-TEST_CASE("ablate: precisions side by side, and steps of untrained networks") {
+TEST_CASE("ablate --precisions gives each variant a row per precision; --untrained measures steps without training") {
   TempFolder folder;
   const fs::path out = begun(folder);
   const Arguments both = few + Arguments{"--precisions", "f32,bf16"};
@@ -361,7 +368,7 @@ TEST_CASE("ablate: precisions side by side, and steps of untrained networks") {
   CHECK(cell("mean_flow", "time_an_evaluation_mean") == 1);
 }
 
-TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is refused") {
+TEST_CASE("ablate gives a diverged variant a row in the table and refuses flags that do not fit a comparison") {
   TempFolder folder;
   const fs::path out = begun(folder);
   const Result result = run("ablate", out, few + Arguments{"--mfd.loop.ckpt_every", "1", "--what", "scheme", "--mfd.loop.rate.peak", "1e30"});

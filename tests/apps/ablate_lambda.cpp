@@ -72,7 +72,7 @@ Expected of_no_network() {
 
 }  // namespace
 
-TEST_CASE("lambda: one training without a teacher, the others by each, and then from data; the poor teacher's schedule is whole") {
+TEST_CASE("lambda has one variant without a teacher and the others for each teacher; the poor teacher has a complete schedule") {
   AblateConfig c = config();
   std::vector<std::string> names, velocities;
   std::vector<Variant> list = variants(c);
@@ -103,7 +103,7 @@ TEST_CASE("lambda: one training without a teacher, the others by each, and then 
   CHECK(has(error_of<ConfigError>([&] { poor_teacher(c); }), "fm.loop.steps is 0"));
 }
 
-TEST_CASE("ablate --what lambda: terms as the proposition has them, each teacher where it belongs, and only what changes is trained again") {
+TEST_CASE("ablate --what lambda: bias and variance are those of the proposition; only variants whose settings change are trained again") {
   const TempFolder folder;
   const fs::path out = folder / "run";
   const Result taught = run("flowmap_train fm", out, {"--steps", "300", "-q"});

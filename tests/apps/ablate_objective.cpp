@@ -61,7 +61,7 @@ nlohmann::json made_from(const fs::path& training) {
 
 }  // namespace
 
-TEST_CASE("objectives: all that a run can train, the others with the reason") {
+TEST_CASE("ablate compares all objectives that a run can train and gives a reason for each other one") {
   AblateConfig c = config();
   c.steps = 40;
   const ObjectiveChoice with = chosen_objectives(c, true), without = chosen_objectives(c, false);
@@ -89,7 +89,7 @@ TEST_CASE("objectives: all that a run can train, the others with the reason") {
   CHECK_THROWS_AS(chosen_objectives(c, false), ConfigError);
 }
 
-TEST_CASE("objectives: steps, schedule and start from [map]; what is varied, and what is refused") {
+TEST_CASE("objective variants take steps, schedule and start from [map]; --vary is refused for keys that an objective ignores") {
   AblateConfig c = config();
   c.objectives = "lsd,mean_flow";
   c.recipe.map.loop.rate.warmup_steps = 100, c.recipe.map.loop.rate.decay_end = 8000;
@@ -142,7 +142,7 @@ TEST_CASE("objectives: steps, schedule and start from [map]; what is varied, and
   refused("give --steps");
 }
 
-TEST_CASE("objectives: work is what an entry needs and what its velocity source costs; equal work follows") {
+TEST_CASE("the work of an objective counts its own passes and those of its velocity source; --equal uses that number") {
   AblateConfig c = config();
   c.steps = 1000;
   const auto work = [&](const std::string& name) { return evaluations_a_step(variants(c, {name})[0]); };
@@ -164,7 +164,7 @@ TEST_CASE("objectives: work is what an entry needs and what its velocity source 
   CHECK(list[1].steps() == std::llround(1000 * work("flow_matching") / work("lsd")));
 }
 
-TEST_CASE("course: the largest norm is over all steps, the median over the lines, the mean square of the end") {
+TEST_CASE("course_of gives the largest norm of all steps, the median norm of the logged rows, and the final mean square") {
   const TempFolder folder;
   std::string csv = "step,time,loss,grad_norm,lr,grad_norm_max,raw_mse\n";
   for (int i = 1; i <= 20; ++i) csv += fmt::format("{},0,1,{},0,{},{}\n", i, i, i == 7 ? 419 : i + 1, 100 - i);
@@ -182,7 +182,7 @@ TEST_CASE("course: the largest norm is over all steps, the median over the lines
   CHECK((curve.x[19] == 20 && curve.x[20] == 21 && curve.x[21] == 22 && curve.y[21] == 40));
 }
 
-TEST_CASE("ablate --what objective: a row for each objective and the teacher, from one start; only what changes is trained again") {
+TEST_CASE("ablate --what objective: all rows share one start, the teacher has a row, and only changed variants are trained again") {
   const TempFolder folder;
   const fs::path out = taught(folder);
   const Result result = compare(out, {});
@@ -247,7 +247,7 @@ TEST_CASE("ablate --what objective: a row for each objective and the teacher, fr
   CHECK(now.at("lsd").at("energy_distance_2_mean") != table.at("lsd").at("energy_distance_2_mean"));
 }
 
-TEST_CASE("ablate --jobs: processes of their own train to the same weights") {
+TEST_CASE("ablate --jobs trains in parallel processes and gives the same weights as one process") {
   CHECK(job_command_line({"ablate", "--what", "objective"}, 3, 2, 8) ==
         std::vector<std::string>{"ablate", "--what", "objective", "--trial", "3", "-q", "--threads", "4"});
   CHECK(job_command_line({"ablate", "--threads", "1"}, 0, 4, 2) == std::vector<std::string>{"ablate", "--threads", "1", "--trial", "0", "-q"});
@@ -284,7 +284,7 @@ TEST_CASE("ablate --jobs: processes of their own train to the same weights") {
   CHECK_MESSAGE(has(beyond.err, "--trial 6: there are 6 trainings"), beyond.err);
 }
 
-TEST_CASE("ablate --equal time: steps follow from the seconds that are measured first, and then stay those of its file") {
+TEST_CASE("ablate --equal time computes the steps from measured seconds once, and then reads them from a file") {
   const TempFolder folder;
   const fs::path out = folder / "run", plans = out / "ablate/objective";
   fs::create_directories(out);
@@ -351,7 +351,7 @@ TEST_CASE("ablate --equal time: steps follow from the seconds that are measured 
   CHECK_MESSAGE(has(refused.err, "map.objective.sct.warmup.end: the change to 1 ends at step 30, and the training has 7"), refused.err);
 }
 
-TEST_CASE("ablate --what objective without a teacher: what needs one is left out by name, or refused where it is asked for") {
+TEST_CASE("ablate without a teacher leaves out objectives that need one, and refuses them in --objectives") {
   const TempFolder folder;
   const fs::path out = folder / "run";
   fs::create_directories(out);

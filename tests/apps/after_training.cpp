@@ -17,7 +17,7 @@
 using namespace fm;
 using namespace fm::test;
 
-TEST_CASE("flowmap_sample: sample i is the same picture wherever it is drawn") {
+TEST_CASE("flowmap_sample: sample i is the same image for any --first and --count") {
   TempFolder folder;
   const auto draw = [&](const std::string& name, const Arguments& more) {
     const fs::path npz = folder / (name + ".npz");
@@ -40,7 +40,7 @@ TEST_CASE("flowmap_sample: sample i is the same picture wherever it is drawn") {
   CHECK(bytes(draw("heun", {"--count", "6", "--stage", "teacher", "--steps", "4", "--solver", "heun"})) != bytes(teacher));
 }
 
-TEST_CASE("flowmap_sample: classes by the data set's names, or by a file's") {
+TEST_CASE("flowmap_sample --class takes names of the data set or of --class-names") {
   TempFolder folder;
   const auto draw = [&](const Arguments& more) {
     const fs::path npz = folder / "a.npz";
@@ -55,7 +55,7 @@ TEST_CASE("flowmap_sample: classes by the data set's names, or by a file's") {
   refused(run("flowmap_sample", finished_run(), {"--class", "dog", "-q"}), exit_code::usage, "labels 'dog': no class has that name; there are 10");
 }
 
-TEST_CASE("samples.png and previews: as narrow as viewers take, with names") {
+TEST_CASE("samples.png is at most 4096 pixels wide; samples.png and previews have room for class names") {
   const Image grid = read_image(finished_run() / "samples.png"), preview = read_image(finished_run() / "mfd/samples/step-00000012.png");
   CHECK(grid.width <= 4096);
   CHECK(grid.width > 10 * 20);
@@ -64,7 +64,7 @@ TEST_CASE("samples.png and previews: as narrow as viewers take, with names") {
   CHECK(preview.width > 10 * 20);
 }
 
-TEST_CASE("samples.png shows a flow map in one call alone where it takes no two") {
+TEST_CASE("samples.png leaves out the block of two calls if the flow map supports only one") {
   TempFolder folder;
   copy_stages(folder / "run", {"judge", "encoder", "decoder", "fm", "cmt"});
   succeeds(train("pipeline", folder / "run", {"--mfd.objective.pairs.one_share", "1", "--mft.loop.steps", "0", "--evaluate.samples", "20", "-q"}));
@@ -75,7 +75,7 @@ TEST_CASE("samples.png shows a flow map in one call alone where it takes no two"
   CHECK(three - two < two / 2);
 }
 
-TEST_CASE("flowmap_sample --reconstruct: pictures through the autoencoder, and how near they come back") {
+TEST_CASE("flowmap_sample --reconstruct writes the autoencoder's reconstructions and reports their error") {
   TempFolder folder;
   const fs::path pngs = folder / "in", npz = folder / "out.npz", grid = folder / "grid.png";
   succeeds(run("flowmap_sample", finished_run(), {"--count", "2", "--pngs", pngs.string(), "--grid="}));
@@ -108,7 +108,7 @@ TEST_CASE("flowmap_sample --reconstruct: pictures through the autoencoder, and h
           exit_code::usage, "would become");
 }
 
-TEST_CASE("inspect: a checkpoint and a step") {
+TEST_CASE("inspect prints a checkpoint's tensors and a step's tape") {
   const Result checkpoint = run("inspect", {}, {"--checkpoint", (finished_run() / "mfd").string() + ":ema"});
   succeeds(checkpoint);
   for (const char* part : {"ema.safetensors", "step        12", "blocks.0.attn", "\"mfd\""})
@@ -127,7 +127,7 @@ TEST_CASE("inspect: a checkpoint and a step") {
   refused(run("inspect", {}, {"--checkpoint", (finished_run() / "none").string()}), exit_code::unreadable, "none");
 }
 
-TEST_CASE("evaluate: the table of a run, or of one stage") {
+TEST_CASE("evaluate --only gives the table of one stage and refuses an unknown stage") {
   TempFolder folder;
   const std::string csv = (folder / "one.csv").string();
   const Result one = run("evaluate", finished_run(), {"--only", "mfd", "--csv", csv, "--samples", "20"});

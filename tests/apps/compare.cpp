@@ -34,7 +34,7 @@ std::string page_of(const std::vector<fs::path>& folders) {
 
 }  // namespace
 
-TEST_CASE("runs: curves of each stage over each other, samples, scores, and the settings that differ alone") {
+TEST_CASE("compare shows two runs with the curves of each stage in one plot, samples, scores, and only the settings that differ") {
   const TempFolder folder;
   const fs::path other = folder / "other";
   fs::copy(finished_run(), other, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
@@ -54,7 +54,7 @@ TEST_CASE("runs: curves of each stage over each other, samples, scores, and the 
   CHECK(count(scores, "<td data-key=\"mft\">") == 4);                          // two runs, each with one and two calls
 }
 
-TEST_CASE("stages and variants of several kinds share their plots; seeds of a variant have curves of their own") {
+TEST_CASE("compare puts stages and variants into the same plots, with one curve per seed of a variant") {
   const TempFolder folder;
   write_training(folder / "a/mfd", "step,time,loss,only\n1,0,5,1\n2,1,4,2\n", "x = 1\n");
   write_training(folder / "a/ablate/objective/lsd/seed-1-0123456789abcdef", "step,time,loss\n1,0,3\n2,1,2\n", "x = 1\ny = 2\n");
@@ -68,7 +68,7 @@ TEST_CASE("stages and variants of several kinds share their plots; seeds of a va
   CHECK(has(page, "None of the trainings has scores: the program evaluate computes them."));
 }
 
-TEST_CASE("scores of a variant are those that its ablation lists for its folder; of a stage those of its weights") {
+TEST_CASE("compare takes a variant's scores from the ablation's row of its folder, and a stage's from the rows of that stage") {
   const TempFolder folder;
   const std::string metrics = "step,time,loss\n1,0,3\n2,1,2\n";
   write_training(folder / "a/mfd", metrics, "");
@@ -81,7 +81,7 @@ TEST_CASE("scores of a variant are those that its ablation lists for its folder;
   for (const char* absent : {">22.500<", ">44.500<"}) CHECK_MESSAGE(!has(page, absent), absent);
 }
 
-TEST_CASE("scores of other references or other counts of samples are said not to compare") {
+TEST_CASE("compare warns about scores with different references or different numbers of samples") {
   const auto page = [](const std::string& data, const std::string& id, const std::string& samples) {
     const TempFolder folder;
     for (const char* name : {"a", "b"}) {
@@ -102,7 +102,7 @@ TEST_CASE("scores of other references or other counts of samples are said not to
   CHECK(has(page("shapes", "41584600", "100"), counts));
 }
 
-TEST_CASE("what cannot be compared is refused by its name, with what to name instead, and no page is written") {
+TEST_CASE("compare refuses an unusable folder by name, suggests what to give instead, and writes no page") {
   const TempFolder folder;
   const std::string metrics = "step,time,loss\n1,0,3\n";
   write_training(folder / "a/mfd", metrics, "");

@@ -59,7 +59,7 @@ std::string in_zsh(const Words& typed) {
 
 }  // namespace
 
-TEST_CASE("commands, and flags before a command") {
+TEST_CASE("completion offers commands, and the flags that may precede a command") {
   CHECK(offered({"flowmap_train", "m"}) == Words{"map", "mfd", "mft"});
   CHECK(offered({"flowmap_train", ""}).size() == 13);
   CHECK(offered({"flowmap_train", "--"}) == Words{"--completion", "--help", "--version"});
@@ -68,7 +68,7 @@ TEST_CASE("commands, and flags before a command") {
   CHECK(offered({"demo", "f"}) == Words{"fail"});
 }
 
-TEST_CASE("a partial flag; sections of the config one after the other") {
+TEST_CASE("completion extends a partial flag, and a config key section by section") {
   CHECK(offered({"flowmap_train", "mfd", "--fd-s"}) == Words{"--fd-step"});
   CHECK(offered({"flowmap_train", "judge", "--fd-s"}).empty());
   CHECK(offered({"flowmap_train", "mfd", "--fresh", "--max"}) == Words{"--max-time"});
@@ -80,7 +80,7 @@ TEST_CASE("a partial flag; sections of the config one after the other") {
   CHECK(offers({"convert", ""}, "--names"));
 }
 
-TEST_CASE("values: choices, lists, switches, files, and none for numbers") {
+TEST_CASE("completion offers values for choices, lists, switches and files, and no value for numbers") {
   CHECK(offered({"flowmap_train", "mfd", "--derivative", "s"}) == Words{"semi"});
   CHECK(offered({"flowmap_train", "mfd", "--derivative", "=", "c"}) == Words{"central"});        // bash splits words at "="
   CHECK(offered({"flowmap_train", "mfd", "--derivative", "="}).size() == 6);
@@ -113,7 +113,7 @@ TEST_CASE("values: choices, lists, switches, files, and none for numbers") {
   CHECK(offered({"flowmap_train", "mfd", part}).empty());
 }
 
-TEST_CASE("every flag of --help is completed") {
+TEST_CASE("completion knows every flag of --help") {
   for (const std::string& command : commands) {
     CAPTURE(command);
     const std::string program = command.substr(0, command.find(' '));
@@ -135,7 +135,7 @@ TEST_CASE("every flag of --help is completed") {
   }
 }
 
-TEST_CASE("a script for no known shell is refused, and options beside --completion change nothing") {
+TEST_CASE("--completion refuses an unknown shell; other options do not change the script") {
   for (const Arguments& arguments : {Arguments{"--completion", "fish"}, Arguments{"--completion=fish"}})
     refused(run_program_file(program_file("flowmap_train"), arguments), exit_code::usage, "--completion fish: takes bash or zsh");
   refused(run_program_file(program_file("evaluate"), {"--completion"}), exit_code::usage, "--completion");
@@ -144,7 +144,7 @@ TEST_CASE("a script for no known shell is refused, and options beside --completi
   CHECK_MESSAGE((checked.code == 0 && checked.err.empty()), checked.err);
 }
 
-TEST_CASE("zsh: the same tables by its own completion system") {
+TEST_CASE("zsh completion offers the same commands, flags and values") {
   if (!fs::exists("/bin/zsh")) return;
   CHECK(has(in_zsh({"flowmap_train", "m"}), "-- pipeline init compare judge"));
   CHECK(in_zsh({"flowmap_train", "mfd", "--fd-s"}) == "-- --fd-step\n");

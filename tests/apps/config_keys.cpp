@@ -73,7 +73,7 @@ bool is_number(const Field& field) {
 
 }  // namespace
 
-TEST_CASE("each key has the default and the range that are listed") {
+TEST_CASE("each key has the default and the range that are listed in golden/config_keys.txt") {
   Recipe recipe;
   const std::vector<Field> fields = list_fields(recipe);
   std::map<std::string, std::string> now;
@@ -100,7 +100,7 @@ TEST_CASE("each key has the default and the range that are listed") {
     if (!known.contains(one.first)) MESSAGE("not listed yet in tests/golden/config_keys.txt: ", one.second);
 }
 
-TEST_CASE("every key is read back as it was written, from TOML and as it stands in a checkpoint") {
+TEST_CASE("every key survives writing and reading, as TOML and as the JSON of a checkpoint") {
   Recipe changed, back;
   const std::vector<Field> fields = list_fields(changed), others = list_fields(back);
   for (const Field& field : fields) {
@@ -116,7 +116,7 @@ TEST_CASE("every key is read back as it was written, from TOML and as it stands 
   CHECK(toml_changes(to_toml(list_fields(fresh)), to_toml(fields)).size() == fields.size());
 }
 
-TEST_CASE("a value outside of a key's range is refused by the key's name, its ends are taken") {
+TEST_CASE("a value outside of a key's range is refused with the key's name; the ends of the range are accepted") {
   Recipe recipe;
   for (const Field& field : list_fields(recipe)) {
     CAPTURE(field.path);

@@ -24,7 +24,7 @@ void refused(const Arguments& arguments, int code, const std::string& message) {
 
 }  // namespace
 
-TEST_CASE("names and types, there and back") {
+TEST_CASE("convert changes names and types, and converting the names back gives the same weights") {
   const TempFolder folder;
   const std::string meta = (folder / "meta.safetensors").string(), back = (folder / "back.safetensors").string(),
                     half = (folder / "half.safetensors").string();
@@ -38,7 +38,7 @@ TEST_CASE("names and types, there and back") {
   CHECK(small["blocks.0.attn.qkv.weight"].dtype() == DType::bf16);
 }
 
-TEST_CASE("npz") {
+TEST_CASE("convert writes npz, and refuses bf16 for it") {
   const TempFolder folder;
   const std::string npz = (folder / "a.npz").string();
   REQUIRE(convert({"--from", encoder_file, "--to", npz}).code == 0);
@@ -49,7 +49,7 @@ TEST_CASE("npz") {
   refused({"--from", encoder_file, "--dtype", "bf16", "--to", npz}, 2, "which .npz does not have: add --dtype f32");
 }
 
-TEST_CASE("what cannot be read is left out with a word, the rest is converted") {
+TEST_CASE("convert leaves out unreadable tensors with a warning and converts the rest") {
   const TempFolder folder;
   const std::string from = FM_TESTS_FOLDER "/golden/foreign/types.safetensors", to = (folder / "a.npz").string();
   const Result result = convert({"--from", from, "--to", to, "--dtype", "f32"});
@@ -63,7 +63,7 @@ TEST_CASE("what cannot be read is left out with a word, the rest is converted") 
   CHECK(after.read("all.float8_e4m3fn").to_vector<float>()[0x7e] == 448);
 }
 
-TEST_CASE("leftovers of a conversion that was killed are swept, those of other files stay") {
+TEST_CASE("convert removes temporary files of a killed conversion to the same file, and keeps those of other files") {
   const TempFolder folder;
   for (const char* name : {"a.npz", "a.safetensors"}) {
     const std::string to = (folder / name).string();
@@ -75,7 +75,7 @@ TEST_CASE("leftovers of a conversion that was killed are swept, those of other f
   }
 }
 
-TEST_CASE("a PyTorch checkpoint, whole and one of its entries, to safetensors and npz") {
+TEST_CASE("convert reads a PyTorch checkpoint, or one of its entries, and writes safetensors or npz") {
   const TempFolder folder;
   const std::string file = FM_TESTS_FOLDER "/golden/torch/training-2.pt";
   const std::string ema = (folder / "ema.safetensors").string(), model = (folder / "model.npz").string();
@@ -90,7 +90,7 @@ TEST_CASE("a PyTorch checkpoint, whole and one of its entries, to safetensors an
   refused({"--from", file + ":optimizer", "--to", ema}, 3, "choose one of its entries as " + file + ":ENTRY");
 }
 
-TEST_CASE("what cannot be converted") {
+TEST_CASE("convert refuses missing flags, unknown endings, missing files and missing parts, and writes no file") {
   const TempFolder folder;
   const std::string to = (folder / "a.safetensors").string();
   refused({"--from", encoder_file}, 2, "convert needs --from WEIGHTS and --to FILE");

@@ -101,7 +101,7 @@ void report_says_the_same(const fs::path& run_folder) {
 
 }  // namespace
 
-TEST_CASE("the reference is the whole test split, whatever the number of samples") {
+TEST_CASE("the reference is the whole test split for any number of samples") {
   TempFolder folder;
   const fs::path out = copy_of_run(folder), csv = out / "scores.csv";
   std::vector<Score> scores;
@@ -168,7 +168,7 @@ TEST_CASE("a smaller reference is balanced, and the same for any number of sampl
   CHECK(read_scores(out / "scores.csv").back().reference == 24);
 }
 
-TEST_CASE("cached features of the reference: used when they are right, never believed when they are not") {
+TEST_CASE("cached features of the reference are read if intact; damaged features, or those of other images, are recomputed") {
   TempFolder folder;
   const fs::path out = copy_of_run(folder);
   const auto score = [&](const Arguments& more = {}) {
@@ -201,7 +201,7 @@ TEST_CASE("cached features of the reference: used when they are right, never bel
   CHECK(score().first.metric("frechet") == right.metric("frechet"));
 }
 
-TEST_CASE("a class of the test split that is gone, or a picture that is another, changes the reference") {
+TEST_CASE("removing a class of the test split or changing an image changes the reference") {
   TempFolder folder;
   const fs::path out = copy_of_run(folder), pictures = folder / "pictures";
   fs::copy(sorted_run().folder / "pictures", pictures, fs::copy_options::recursive);
@@ -224,7 +224,7 @@ TEST_CASE("a class of the test split that is gone, or a picture that is another,
   CHECK_MESSAGE(has(less.second, "no images of left"), less.second);
 }
 
-TEST_CASE("two evaluations at once keep both their rows, and the report says what the table says") {
+TEST_CASE("two concurrent evaluations both keep their rows, and the report shows the same scores as the table") {
   TempFolder folder;
   const fs::path out = copy_of_run(folder);
   const long before = lines(read_file(out / "scores.csv"));
@@ -238,7 +238,7 @@ TEST_CASE("two evaluations at once keep both their rows, and the report says wha
   report_says_the_same(out);
 }
 
-TEST_CASE("what evaluate scores, and what it refuses") {
+TEST_CASE("evaluate scores the selected stages and calls; bad options and a foreign scores.csv are refused") {
   TempFolder folder;
   const fs::path out = copy_of_run(folder);
   const auto names = [&](const Arguments& more) {
@@ -265,7 +265,7 @@ TEST_CASE("what evaluate scores, and what it refuses") {
   CHECK(read_file(out / "scores.csv") == "step,loss\n1,2\n");
 }
 
-TEST_CASE("a pipeline that is done mends its report and evaluates what has changed") {
+TEST_CASE("a finished pipeline rewrites an outdated report, and evaluates again if the settings have changed") {
   TempFolder folder;
   const fs::path out = copy_of_run(folder);
   const auto again = [&](const Arguments& more = {}) {

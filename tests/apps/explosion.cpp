@@ -36,7 +36,7 @@ std::string model_of(const fs::path& run, const std::string& step) { return read
 
 }  // namespace
 
-TEST_CASE("explosion: stop ends with 4, names the number, its median and remedies, and touches no checkpoint") {
+TEST_CASE("explosion: stop exits with 4, reports the metric, its median and remedies, and keeps the checkpoints") {
   TempFolder folder;
   const fs::path out = copied(folder, "run");
   const Result result = train("fm", out, exploding + Arguments{"--lr", "0.3", "--on-explosion", "stop"});
@@ -46,7 +46,7 @@ TEST_CASE("explosion: stop ends with 4, names the number, its median and remedie
   CHECK(newest_step(out / "fm/checkpoints") == 40);
 }
 
-TEST_CASE("explosion: a warning trains on and is counted in metrics") {
+TEST_CASE("explosion: after a warning training continues; metrics count the warning") {
   TempFolder folder;
   const fs::path out = copied(folder, "run");
   const Result result = train("fm", out, exploding + Arguments{"--lr", "0.3", "--steps", "46"});
@@ -58,7 +58,7 @@ TEST_CASE("explosion: a warning trains on and is counted in metrics") {
   CHECK(counted.x.front() > 40);
 }
 
-TEST_CASE("explosion: a checkpoint from after a leap is named where training resumes from it, with the way back") {
+TEST_CASE("explosion: resuming from a checkpoint that already contains the explosion is reported, with an earlier one to resume from") {
   TempFolder folder;
   const fs::path out = copied(folder, "run");
   const Arguments leap{"--steps", "41", "--ckpt-every", "1", "--lr", "1", "--fm.loop.adamw.clip", "0", "-q"};
@@ -78,7 +78,7 @@ TEST_CASE("explosion: a checkpoint from after a leap is named where training res
   CHECK_MESSAGE(!has(back.err, "already contains the explosion"), back.err);
 }
 
-TEST_CASE("explosion: rewind goes back with half the rate until it holds, and a killed run ends with the same bytes") {
+TEST_CASE("explosion: rewind halves the rate until training is stable; a killed run resumes to the same bytes") {
   TempFolder folder;
   const Arguments rewinding = exploding + Arguments{"--on-explosion", "rewind"};
   const fs::path whole = copied(folder, "whole"), cut = copied(folder, "cut");
@@ -99,7 +99,7 @@ TEST_CASE("explosion: rewind goes back with half the rate until it holds, and a 
   CHECK(model_of(cut, "step-00000060") == model_of(whole, "step-00000060"));
 }
 
-TEST_CASE("explosion: rewinds end, by a sentence that says so") {
+TEST_CASE("explosion: training stops after 5 rewinds, and the error says so") {
   TempFolder folder;
   const fs::path out = copied(folder, "run");
   const Result result = train("fm", out, exploding + Arguments{"--lr", "1e9", "--on-explosion", "rewind", "-q"});
@@ -107,7 +107,7 @@ TEST_CASE("explosion: rewinds end, by a sentence that says so") {
   CHECK_MESSAGE(has(result.err, "explodes again after 5 rewinds"), result.err);
 }
 
-TEST_CASE("keep-best: the checkpoint with the lowest mean outlives the newest ones") {
+TEST_CASE("keep-best: the checkpoint with the lowest mean is kept although newer ones exist") {
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {"judge", "encoder", "decoder"});

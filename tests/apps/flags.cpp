@@ -8,7 +8,7 @@
 using namespace fm;
 using namespace fm::test;
 
-TEST_CASE("every integer of every program has bounds on both sides, which the help shows") {
+TEST_CASE("the help shows a lower and an upper bound for every integer flag of every program") {
   int seen = 0;
   for (const std::string& command : commands) {
     const Result help = bare(command, {"--help"});
@@ -23,7 +23,7 @@ TEST_CASE("every integer of every program has bounds on both sides, which the he
   CHECK(seen > 500);
 }
 
-TEST_CASE("an integer beyond its bound is refused by the flag's name") {
+TEST_CASE("an integer outside of its bounds is refused with the flag's name") {
   std::set<std::string> tried;                 // programs share the recipe's flags and the code that reads them, so each flag is tried once
   for (const std::string command : {"flowmap_train pipeline", "flowmap_sample", "evaluate", "ablate", "inspect"})
     for (const Entry& e : entries(bare(command, {"--help"}).out)) {
@@ -36,7 +36,7 @@ TEST_CASE("an integer beyond its bound is refused by the flag's name") {
     }
 }
 
-TEST_CASE("64-bit values that were narrowed or multiplied") {
+TEST_CASE("64-bit values are refused instead of being truncated or overflowing in a product") {
   TempFolder folder;
   const fs::path out = folder / "run";
   const auto wrong = [&](const std::string& command, const Arguments& flags, const std::string& message) {
@@ -60,13 +60,13 @@ TEST_CASE("64-bit values that were narrowed or multiplied") {
   CHECK_FALSE(fs::exists(out));
 }
 
-TEST_CASE("-n multiplies what is large without wrapping around") {
+TEST_CASE("a dry run (-n) multiplies large steps and batches without overflow") {
   TempFolder folder;
   const Result large = run("flowmap_train fm", folder / "run", {"--steps", "4G", "--batch", "2k", "-n"});
   CHECK_MESSAGE(has(large.err, "4000000000 steps of 2000: 8000000000000 images"), large.err);
 }
 
-TEST_CASE("flags that take no value, flags that come twice, arguments that are none") {
+TEST_CASE("values for switches, repeated flags and unknown arguments are refused") {
   const auto wrong = [](const std::string& command, const Arguments& flags, const std::string& message) {
     refused(bare(command, flags), exit_code::usage, message);
   };

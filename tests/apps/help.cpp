@@ -37,7 +37,7 @@ std::vector<std::string> examples_in(const std::string& help) {
 
 }  // namespace
 
-TEST_CASE("-h lists a dozen options of the command, an example, and how many --help lists") {
+TEST_CASE("-h lists about a dozen options, one example, and the number of options that --help lists") {
   for (const std::string& command : commands) {
     CAPTURE(command);
     const std::string brief = text_of(command, "-h"), full = text_of(command, "--help");
@@ -57,7 +57,7 @@ TEST_CASE("-h lists a dozen options of the command, an example, and how many --h
   }
 }
 
-TEST_CASE("each command lists its own options, and names the sections of the others") {
+TEST_CASE("each command lists its own options, and only names the config sections of other commands") {
   const auto few = [](const char* command) { return names_in(text_of(command, "-h")); };
   for (const char* flag : {"--steps", "--batch", "--lr", "--derivative", "--velocity", "--guidance", "--dry-run", "--data"})
     CHECK_MESSAGE(few("flowmap_train mfd").contains(flag), flag);
@@ -78,7 +78,7 @@ TEST_CASE("each command lists its own options, and names the sections of the oth
   CHECK(bare("flowmap_sample", {"--mfd.loop.steps", "-1"}).code == exit_code::usage);   // the help does not list the flag, but the program checks its value
 }
 
-TEST_CASE("the parts of the recipe that a stage is said not to read exist") {
+TEST_CASE("the recipe has every part that the stage table lists as unread") {
   const std::vector<std::string> all = entries_besides({});
   for (const StageSpec& stage : stage_table()) {
     const std::vector<std::string> rest = entries_besides(entries_unread(stage));        // throws if a name no longer exists
@@ -88,7 +88,7 @@ TEST_CASE("the parts of the recipe that a stage is said not to read exist") {
   CHECK(has(error_of<Error>([] { entries_besides({"seed", "quaternions"}); }), "quaternions"));
 }
 
-TEST_CASE("a help text stands alone: no fragment of a sentence that the flag would begin") {
+TEST_CASE("no help text begins like a continuation of the flag's name") {
   std::size_t seen = 0;
   for (const std::string& command : commands)
     for (const Entry& e : entries(text_of(command, "--help"))) {
@@ -99,7 +99,7 @@ TEST_CASE("a help text stands alone: no fragment of a sentence that the flag wou
   CHECK(seen > 2000);
 }
 
-TEST_CASE("before a command -h lists the commands, --help the exit codes too; both on standard output") {
+TEST_CASE("without a command, -h lists the commands and --help also the exit codes, both on standard output") {
   const Result few = run_program_file(program_file("flowmap_train"), {"-h"}), all = run_program_file(program_file("flowmap_train"), {"--help"});
   CHECK((few.code == 0 && all.code == 0 && few.err.empty() && all.err.empty()));
   for (const StageSpec& stage : stage_table()) CHECK_MESSAGE(has(few.out, "\n  " + std::string(stage.name) + " "), stage.name);

@@ -23,7 +23,7 @@ Recipe read_config(const fs::path& file) {
 
 }  // namespace
 
-TEST_CASE("grey images: the written config trains, is sampled and scored") {
+TEST_CASE("init for gray images writes a working config for training, sampling and evaluation") {
   const TempFolder folder;
   const fs::path pictures = folder / "pictures", out = folder / "run", config = out / "config.toml";
   draw_picture_folder(pictures, {.width = 12, .height = 8, .grey = true, .counts = {24, 24}});
@@ -55,7 +55,7 @@ TEST_CASE("grey images: the written config trains, is sampled and scored") {
   CHECK(read_file(config) == text);
 }
 
-TEST_CASE("images above 32 pixels, of uneven classes: an autoencoder, and a dry run of the config") {
+TEST_CASE("init for images above 32 pixels configures an autoencoder, warns about uneven classes, and its config passes a dry run") {
   const TempFolder folder;
   const fs::path pictures = folder / "pictures", out = folder / "run";
   draw_picture_folder(pictures, {.width = 48, .height = 40, .counts = {30, 12, 10}});
@@ -69,7 +69,7 @@ TEST_CASE("images above 32 pixels, of uneven classes: an autoencoder, and a dry 
   succeeds(program("flowmap_train", {"pipeline", "--dry-run", "--config", (out / "config.toml").string(), "--out", out.string(), "--threads", "1"}));
 }
 
-TEST_CASE("errors of init are one line, and nothing is written") {
+TEST_CASE("errors of init are one line, and no file is written") {
   const TempFolder folder;
   const fs::path pictures = folder / "pictures", out = folder / "run";
   fs::create_directories(pictures);

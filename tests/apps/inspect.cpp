@@ -11,7 +11,7 @@ Result inspect(const Arguments& arguments) { return run_program_file(own_folder(
 
 }  // namespace
 
-TEST_CASE("all models, and one by module") {
+TEST_CASE("inspect --flops lists all models, or one model by module") {
   const Result all = inspect({"--flops"});
   REQUIRE(all.code == 0);
   for (const char* part : {"dinov2-b-224 ", "sd-vae-decoder-512 ", "263.379", "1051.595"}) CHECK_MESSAGE(has(all.out, part), all.out);
@@ -20,7 +20,7 @@ TEST_CASE("all models, and one by module") {
   for (const char* part : {"r_embedder ", "blocks.28-29.mlp ", "840595284      156.816"}) CHECK_MESSAGE(has(one.out, part), one.out);
 }
 
-TEST_CASE("as comma-separated values: whole numbers") {
+TEST_CASE("inspect --flops --csv prints whole numbers") {
   const Result all = inspect({"--flops", "--csv"});
   REQUIRE(all.code == 0);
   CHECK(has(all.out, "model,parameters,macs_linear,macs_attention,paper_gflops\ndinov2-s-224,22057344,5599789056,627803136,\n"));
@@ -32,7 +32,7 @@ TEST_CASE("as comma-separated values: whole numbers") {
         "total,1255947988,420194975744,13790411776\n");
 }
 
-TEST_CASE("a step's profile: a table, and the same as comma-separated values") {
+TEST_CASE("inspect --profile prints the profile of a step as a table or as CSV") {
   const Arguments small = {"--data", "shapes", "--image-size", "8", "--classes", "4", "--rae.encoder.patch-size", "2", "--dit.width", "16", "--dit.heads",
                            "2", "--dit.head-width", "16", "--dit.head-heads", "2", "--dit.depth", "1", "--dit.head-depth", "1", "--mfd.loop.batch",
                            "8", "--profile-steps", "1"};
@@ -50,7 +50,7 @@ TEST_CASE("a step's profile: a table, and the same as comma-separated values") {
   CHECK(has(values.out, "\ntangent,blocks.0,linear,"));
 }
 
-TEST_CASE("certificates: every objective is what it claims with its default settings, an adaptive metric is reported as biased") {
+TEST_CASE("inspect --certify: every objective meets its claims by default, and an adaptive metric is reported as biased") {
   const Result good = inspect({"--certify"});
   CHECK_MESSAGE(good.code == 0, good.out);
   CHECK(has(good.out, "Every objective meets its claims, and every negative control was detected."));
@@ -60,13 +60,13 @@ TEST_CASE("certificates: every objective is what it claims with its default sett
   CHECK_MESSAGE(has(csv.out, "exact; biased by 0.26,the adaptive metric weighs a residual by its size\n"), csv.out);
 }
 
-TEST_CASE("the machine's limits") {
+TEST_CASE("inspect --machine prints the machine's peak rates") {
   const Result result = inspect({"--machine"});
   REQUIRE(result.code == 0);
   for (const char* part : {"f32 multiply-adds ", "memory, y = a x + y ", "product bf16 "}) CHECK_MESSAGE(has(result.out, part), result.out);
 }
 
-TEST_CASE("what is refused") {
+TEST_CASE("inspect refuses unknown models and steps, and flags that do not fit together") {
   const auto refused = [](const Arguments& arguments, const std::string& message) {
     const Result result = inspect(arguments);
     CHECK(result.code == 2);

@@ -33,7 +33,7 @@ std::string of_tiny(const fs::path& out) { return " --config " + config_file + "
 
 }  // namespace
 
-TEST_CASE("a copy in the place of latest: training resumes, and puts the link back") {
+TEST_CASE("if a copy replaces the link `latest`, training resumes and restores the link") {
   TempFolder folder;
   const fs::path out = folder / "run", checkpoints = out / "fm/checkpoints";
   copy_stages(out, {"encoder", "decoder", "fm"});
@@ -45,7 +45,7 @@ TEST_CASE("a copy in the place of latest: training resumes, and puts the link ba
   CHECK(std::distance(fs::directory_iterator(checkpoints), {}) == 3);       // two checkpoints and the link
 }
 
-TEST_CASE("a checkpoint that a newer program wrote, or that cannot be read, is kept, and no older one is taken") {
+TEST_CASE("a checkpoint of a newer version, or an unreadable one, is kept and stops training; no older one is used instead") {
   TempFolder folder;
   const fs::path out = folder / "run", newest = out / "mft/checkpoints" / step_name(8);
   copy_stages(out, {"encoder", "decoder", "fm", "cmt", "mfd", "mft"});
@@ -77,7 +77,7 @@ TEST_CASE("a checkpoint that a newer program wrote, or that cannot be read, is k
   succeeds(train("mft", out, {"--steps", "10"}));
 }
 
-TEST_CASE("a damaged checkpoint and those after --resume PATH are moved aside; nothing is guessed about the config") {
+TEST_CASE("a damaged checkpoint and those after --resume PATH are moved aside; a truncated state.json is reported as such") {
   TempFolder folder;
   const fs::path out = folder / "run", checkpoints = out / "fm/checkpoints";
   copy_stages(out, {"encoder", "decoder", "fm"});
@@ -101,7 +101,7 @@ TEST_CASE("a damaged checkpoint and those after --resume PATH are moved aside; n
   CHECK_MESSAGE(!has(cut.err, "another config"), cut.err);
 }
 
-TEST_CASE("a stage that was killed after its last checkpoint is made good by the next start") {
+TEST_CASE("the next start completes a stage that was killed after its last checkpoint") {
   TempFolder folder;
   const fs::path out = folder / "run", stage = out / "mft", checkpoints = stage / "checkpoints";
   copy_stages(out, {"encoder", "decoder", "fm", "cmt", "mfd", "mft"});
@@ -136,7 +136,7 @@ TEST_CASE("a stage that was killed after its last checkpoint is made good by the
   CHECK(same == whole);
 }
 
-TEST_CASE("files beside the checkpoints that cannot be written are said once and end nothing") {
+TEST_CASE("log, metric, report and sample files that cannot be written cause one warning each, and training continues") {
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {"encoder", "decoder"});
@@ -158,7 +158,7 @@ TEST_CASE("files beside the checkpoints that cannot be written are said once and
   }
 }
 
-TEST_CASE("a checkpoint that finds no room: exit code 3 with the limit, no temporaries, and the one before stays") {
+TEST_CASE("a checkpoint that does not fit on the disk: exit code 3, no temporary files, and the previous one is kept") {
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {"encoder", "decoder", "fm"});
@@ -180,7 +180,7 @@ TEST_CASE("a checkpoint that finds no room: exit code 3 with the limit, no tempo
   no_temporaries(folder.path());
 }
 
-TEST_CASE("a run that diverges names the checkpoint, its loss, and the way back behind the leap") {
+TEST_CASE("the error of a diverged run names the last checkpoint, its loss, and how to resume before the explosion") {
   TempFolder folder;
   const fs::path out = folder / "run", checkpoints = out / "fm/checkpoints";
   copy_stages(out, {"encoder", "decoder"});
@@ -201,7 +201,7 @@ TEST_CASE("a run that diverges names the checkpoint, its loss, and the way back 
   CHECK_MESSAGE(!has(older.err, "--resume"), older.err);
 }
 
-TEST_CASE("data that cannot be read in the middle of a training: the steps before are saved") {
+TEST_CASE("if data become unreadable during training, the finished steps are saved") {
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {});

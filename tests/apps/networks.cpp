@@ -21,7 +21,7 @@ Recipe mlp_recipe() {
 
 }  // namespace
 
-TEST_CASE("an MLP's flow map begins as its teacher's velocity, whatever s is") {
+TEST_CASE("an MLP's flow map is initially the teacher's velocity for every s") {
   const Recipe r = mlp_recipe();
   const Network teacher = r.network.make(false, 1), map = r.network.make(true, 2);
   const Tensor z = normal({5, 2}, 3, DType::f32), t = Tensor::from<float>({0.2f, 0.4f, 0.6f, 0.8f, 1.0f}, {5});
@@ -31,7 +31,7 @@ TEST_CASE("an MLP's flow map begins as its teacher's velocity, whatever s is") {
     CHECK(max_difference(evaluate(map.u(), z, t * share, t, {}), evaluate(teacher.v(), z, t, {})) < 1e-6);
 }
 
-TEST_CASE("weights of another size and networks of another name are refused") {
+TEST_CASE("weights of another size and unknown network names are refused") {
   Recipe r = mlp_recipe();
   const Network map = r.network.make(true, 2);
   Recipe wide = r;
@@ -42,7 +42,7 @@ TEST_CASE("weights of another size and networks of another name are refused") {
   CHECK(error_of<ConfigError>([&] { r.network.make(true, 1); }).find("'transformer'") != std::string::npos);
 }
 
-TEST_CASE("the cost of a network is that of its parameters and products") {
+TEST_CASE("the cost of a network counts its parameters and matrix products") {
   const Recipe r = mlp_recipe();
   const Network net = r.network.make(true, 1);
   std::int64_t values = 0;

@@ -36,7 +36,7 @@ void check_weights(const NamedTensors& got, const NamedTensors& wanted) {
 
 }  // namespace
 
-TEST_CASE("a run of an older version is resumed and sampled with the same results, and scored") {
+TEST_CASE("a run of an older version resumes and samples with the recorded results, and can be evaluated") {
   const TempFolder folder;
   const fs::path out = folder / "run";
   fs::copy(golden / "run", out, fs::copy_options::recursive);

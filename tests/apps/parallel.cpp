@@ -175,7 +175,7 @@ void at_checkpoint(const fs::path& stage, int step) {
 
 }  // namespace
 
-TEST_CASE("rows of ranks: all of a batch, once, in order; whole micro-batches where that comes out even") {
+TEST_CASE("ranks split the rows of a batch in order without overlap, into micro-batches that are whole if the sizes allow it") {
   using Rows = std::vector<RowRange>;
   CHECK(rows_of_rank(12, 0, 0, 1) == Rows{{0, 12}});
   CHECK(rows_of_rank(12, 5, 0, 1) == Rows{{0, 5}, {5, 5}, {10, 2}});
@@ -199,7 +199,7 @@ TEST_CASE("rows of ranks: all of a batch, once, in order; whole micro-batches wh
       }
 }
 
-TEST_CASE("metrics of all ranks are those of the whole batch, also where a rank has none of a name") {
+TEST_CASE("metrics combined over ranks equal those of the whole batch, even if a rank lacks a metric") {
   run_ranks(3, [](Communicator& ranks) {
     std::vector<StepMetric> own;
     add_metrics(own, {{"loss", 1.0 + ranks.rank(), 1}}, 1.0 / 3);
@@ -212,7 +212,7 @@ TEST_CASE("metrics of all ranks are those of the whole batch, also where a rank 
   });
 }
 
-TEST_CASE("50 steps on 2 and 4 ranks have the losses of one rank: flow matching, and MeanFlow with exact derivatives") {
+TEST_CASE("50 steps on 2 or 4 ranks have the losses of one rank, for flow matching and for MeanFlow with exact derivatives") {
   for (const std::string stage : {"fm", "mfd"}) {
     std::map<int, double> losses, norms;
     for (int n : {1, 2, 4}) {
@@ -232,7 +232,7 @@ TEST_CASE("50 steps on 2 and 4 ranks have the losses of one rank: flow matching,
   }
 }
 
-TEST_CASE("micro-batches of a rank are those of one rank alone; every kind of stage runs on two") {
+TEST_CASE("every kind of stage on two ranks with micro-batches has the loss of one rank") {
   const TempFolder folder;
   std::map<std::string, double> last;
   for (const std::string stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
@@ -253,7 +253,7 @@ TEST_CASE("micro-batches of a rank are those of one rank alone; every kind of st
   }
 }
 
-TEST_CASE("optimizer state in parts: the same bits as whole, in checkpoints from which any number of ranks resumes") {
+TEST_CASE("a sharded optimizer gives the same bits as a whole one; checkpoints load with any number of ranks") {
   const TempFolder folder;
   for (const std::string name : {"whole", "parts"}) begin(folder / name, "mfd");
   const Arguments shard{"--shard-optimizer"}, half{"--steps", "30"};
@@ -272,7 +272,7 @@ TEST_CASE("optimizer state in parts: the same bits as whole, in checkpoints from
   }
 }
 
-TEST_CASE("a rank is killed: the others end within 30 s and say so; 1, 2 or 3 ranks go on to the same losses") {
+TEST_CASE("if a rank is killed, the others report it and exit within 30 s; 1, 2 or 3 ranks resume to the same losses") {
   const TempFolder folder;
   begin(folder / "whole", "fm");
   begin(folder / "run", "fm");
@@ -318,7 +318,7 @@ TEST_CASE("a rank is killed: the others end within 30 s and say so; 1, 2 or 3 ra
   }
 }
 
-TEST_CASE("SIGTERM to one rank stops all of them at the same step, saved") {
+TEST_CASE("SIGTERM to one rank stops all ranks at the same step with a checkpoint") {
   const TempFolder folder;
   begin(folder / "run", "fm");
   const Together t = train(2, "fm", folder / "run", fifty + Arguments{"--steps", "100000", "--log-every", "1000", "--ckpt-every", "500"},
@@ -331,14 +331,14 @@ TEST_CASE("SIGTERM to one rank stops all of them at the same step, saved") {
   CHECK(t.seconds < 30);
 }
 
-TEST_CASE("ranks that diverge all say so: none takes the others for lost") {
+TEST_CASE("if training diverges, every rank exits with the code for divergence, not for a lost rank") {
   const TempFolder folder;
   begin(folder / "run", "fm");
   const Together t = train(3, "fm", folder / "run", fifty + Arguments{"--lr", "1e30"});
   for (const Result& r : t.ranks) CHECK_MESSAGE(r.code == exit_code::diverged, r.err);
 }
 
-TEST_CASE("ranks that diverge in the step that is drawn say so too") {
+TEST_CASE("if training diverges in the traced step, every rank exits with the code for divergence") {
   const TempFolder folder;
   begin(folder / "run", "fm");
   const Arguments second_is_drawn{"--steps", "2", "--batch", "12", "--lr", "1e30", "--trace", (folder / "trace.json").string()};
@@ -367,7 +367,7 @@ TEST_CASE("the trace of a step shows gradients being sent during the backward pa
   MESSAGE(sums << " sums; the first from " << first_sum_begins << " to " << first_sum_ends << " us, backward until " << backward_ends);
 }
 
-TEST_CASE("what goes wrong is said once and clearly") {
+TEST_CASE("a batch smaller than the number of ranks is refused on every rank") {
   const TempFolder folder;
   begin(folder / "run", "fm");
   const Together few = train(4, "fm", folder / "run", fifty + Arguments{"--batch", "3"});
@@ -375,7 +375,7 @@ TEST_CASE("what goes wrong is said once and clearly") {
   for (const Result& r : few.ranks) CHECK(r.code == exit_code::usage);
 }
 
-TEST_CASE("a rank that was started otherwise is named on both sides, before anything is begun") {
+TEST_CASE("a rank started with another command, build or file is reported by both ranks before training") {
   if (by_mpi()) return;                                              // mpirun gives all ranks the same command
   const TempFolder folder;
   begin(folder / "run", "fm");
@@ -402,7 +402,7 @@ Arguments one_of_two(int rank, const fs::path& out, const std::string& rendezvou
 
 }  // namespace
 
-TEST_CASE("ranks that did not come: 76, with their names; a request to stop while they are waited for: 75, and nothing was begun") {
+TEST_CASE("missing ranks are listed, with exit code 76; a stop while ranks connect gives 75 and no run folder") {
   if (by_mpi()) return;
   const TempFolder folder;
   const std::string meeting = "file:" + folder.path().string();
@@ -435,7 +435,7 @@ TEST_CASE("ranks that did not come: 76, with their names; a request to stop whil
   CHECK_MESSAGE(one.code == exit_code::stopped_early, one.err);
 }
 
-TEST_CASE("a web server where rank 0 should be: named, exit 2, in little memory") {
+TEST_CASE("a web server at the address of rank 0 is reported with exit code 2 and little memory") {
   if (by_mpi()) return;
   const TempFolder folder;
   const auto listeners = listen_at("127.0.0.1", 0, {steady_seconds() + 60});

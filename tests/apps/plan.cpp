@@ -55,7 +55,7 @@ std::map<std::string, Columns> table(const std::string& stage, Arguments more, i
 
 }  // namespace
 
-TEST_CASE("MFD at 256 pixels on eight H100s, by hand") {
+TEST_CASE("the plan of MFD at 256 pixels on eight H100s agrees with a calculation by hand") {
   auto p = table("mfd", {});
   const auto whole = [&](const char* key) { return p[key]["whole"]; };
   const auto sharded = [&](const char* key) { return p[key]["sharded"]; };
@@ -101,7 +101,7 @@ TEST_CASE("MFD at 256 pixels on eight H100s, by hand") {
   CHECK(near(whole("gpu_days"), 180000 * 8 * (compute + optimizer) / 86400, 1e-4));
 }
 
-TEST_CASE("slow links are waited for, beyond the backward pass") {
+TEST_CASE("the plan counts the communication time that the backward pass does not hide") {
   auto p = table("mfd", {"--interconnect", "1", "--mfd.objective.derivative.kind", "jvp", "--utilisation", "0.5", "--precision", "bf16"});
   const double rate = 989.4e12 / 2, compute = 256 * (3.25 * student + teacher + encoder) / 8 / rate, overlap = 512 * student / 32 / rate;
   CHECK(near(p["flops_tangent"]["whole"], 64 * student, 1e-4));
@@ -114,7 +114,7 @@ TEST_CASE("slow links are waited for, beyond the backward pass") {
   CHECK(p["memory_activations_kept"]["whole"] < 0.6 * f32["memory_activations_kept"]["whole"]);
 }
 
-TEST_CASE("links of each GPU: NVLink in a machine, eight adapters between machines") {
+TEST_CASE("the plan uses NVLink inside a machine and eight network adapters between machines") {
   const auto seconds = [](const char* gpu, double gpus) {
     return table("mfd", {"--gpu", gpu, "--gpus", std::to_string(static_cast<int>(gpus))})["seconds_weight_wait"]["sharded"] /
            ((gpus - 1) / gpus * 4 * parameters);
@@ -126,7 +126,7 @@ TEST_CASE("links of each GPU: NVLink in a machine, eight adapters between machin
   CHECK(near(1 / seconds("b200", 8), 900e9, 1e-4));
 }
 
-TEST_CASE("one GPU sends nothing; the one with most rows decides") {
+TEST_CASE("one GPU communicates nothing; with uneven rows the GPU with the most rows determines the time") {
   auto one = table("mfd", {"--gpus", "1"});
   for (const char* key : {"bytes_gradients", "seconds_gradient_wait", "seconds_weight_wait"}) CHECK(one[key]["whole"] == 0);
   CHECK(one["memory_gradients"]["whole"] == 8 * parameters);
@@ -137,7 +137,7 @@ TEST_CASE("one GPU sends nothing; the one with most rows decides") {
   CHECK(near(three["seconds_overlap"]["whole"], 64 * 2 * student / h100, 1e-4));
 }
 
-TEST_CASE("the paper's GPU-days: what they imply lies where such codes run") {
+TEST_CASE("the paper's GPU-days imply a utilization between 12 and 35 % for the released code") {
   const auto implied = [](double flops, double days) { return flops / (days * 86400 * 494.7e12); };
   auto small = table("all", {});
   CHECK(small.size() == 3);  // mft has no steps
@@ -167,7 +167,7 @@ TEST_CASE("the paper's GPU-days: what they imply lies where such codes run") {
   for (const auto& row : other) CHECK_MESSAGE(row.second.count("published_gpu_days") == 0, row.first);
 }
 
-TEST_CASE("tables for people") {
+TEST_CASE("inspect --plan prints readable tables of all stages or of one") {
   const Result all = plan("all", {}, 512);
   REQUIRE(all.code == 0);
   for (const char* part :
@@ -182,7 +182,7 @@ TEST_CASE("tables for people") {
     CHECK_MESSAGE(has(one.out, part), one.out);
 }
 
-TEST_CASE("what is refused") {
+TEST_CASE("inspect --plan refuses unknown GPUs and stages, too many GPUs, and values out of range") {
   const auto refused = [](const std::string& stage, const Arguments& more, const std::string& message) {
     const Result result = plan(stage, more);
     CHECK(result.code == 2);

@@ -49,7 +49,7 @@ std::vector<std::string> config_lines(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("the test split has what judge and evaluation need") {
+TEST_CASE("a test split that is missing or too small for the judge or the evaluation is refused") {
   TempFolder folder;
   const fs::path out = folder / "run";
   pictures(folder / "one", {{"train/apple", 30}, {"train/berry", 30}, {"test/apple", 1}});
@@ -71,7 +71,7 @@ TEST_CASE("the test split has what judge and evaluation need") {
   CHECK_MESSAGE(has(judge.err, "no images of 1 of 2 classes: berry"), judge.err);
 }
 
-TEST_CASE("folders without pictures are left out with a warning that counts what remains") {
+TEST_CASE("folders without images are left out with a warning that counts the remaining classes and images") {
   TempFolder folder;
   pictures(folder / "d", {{"train/apple", 30}, {"train/berry", 30}, {"test/apple", 5}, {"test/berry", 5}, {"train/__pycache__", 0}});
   const Result result = train("judge", folder / "run", {"--data", spec(folder / "d"), "--steps", "2"});
@@ -80,7 +80,7 @@ TEST_CASE("folders without pictures are left out with a warning that counts what
   CHECK(has(read_file(folder / "run/judge/config.toml"), "\nclasses = 2 "));
 }
 
-TEST_CASE("a later stage's source is missed before the earlier stages are trained") {
+TEST_CASE("a missing source of a later stage is reported before the earlier stages are trained") {
   TempFolder folder;
   const fs::path out = folder / "run";
   refused_before("pipeline", out, {"--encoder.loop.steps", "0"}, exit_code::usage, "a later stage needs encoder, but encoder.loop.steps is 0");
@@ -93,7 +93,7 @@ TEST_CASE("a later stage's source is missed before the earlier stages are traine
   succeeds(train("pipeline", out, rest));
 }
 
-TEST_CASE("memory that cannot be enough is refused at once, with the remedy") {
+TEST_CASE("a batch that needs more memory than the machine has is refused at once, with the remedy") {
   TempFolder folder;
   const fs::path out = folder / "run";
   for (const std::string stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
@@ -121,11 +121,11 @@ TEST_CASE("memory that cannot be enough is refused at once, with the remedy") {
   refused(train("fm", out, {"--data", "shapes?count=4294967296,size=8,channels=1", "-q"}), exit_code::usage, "4294967296 images take 256.0 GiB in memory");
 }
 
-TEST_CASE("a list of class names has a line for each class") {
+TEST_CASE("a list of class names is refused if its lines are not as many as the classes") {
   refused(run("flowmap_sample", finished_run(), {"--class-names", "imagenet", "-q"}), exit_code::usage, "1000 lines, but there are 10 classes");
 }
 
-TEST_CASE("disk space for the checkpoints that are kept") {
+TEST_CASE("training is refused if the disk has too little space for the kept checkpoints") {
   TempFolder folder;
   const fs::path out = folder / "run";
   // 10^9 checkpoints of some hundred KiB, which no disk holds.
@@ -139,7 +139,7 @@ TEST_CASE("disk space for the checkpoints that are kept") {
   CHECK_MESSAGE(has(planned.err, "the checkpoints of fm need about "), planned.err);
 }
 
-TEST_CASE("without --config the run's own is read, by every program that takes --out") {
+TEST_CASE("without --config every program that takes --out reads the run's own config") {
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt", "mfd"});
@@ -169,7 +169,7 @@ TEST_CASE("without --config the run's own is read, by every program that takes -
   CHECK(config_lines(changed.err).size() == 2);
 }
 
-TEST_CASE("a config that is not the run's is reported where the difference decides what the weights compute") {
+TEST_CASE("a config that differs from the run's is reported if the difference changes what the weights compute") {
   const Result heads = run("flowmap_sample", finished_run(), {"--dit.heads", "4", "--count", "1", "--grid=", "--npz", "/dev/null/x.npz"});
   CHECK_MESSAGE(has(heads.err, "this is not the config that the run was made with ("), heads.err);
   CHECK_MESSAGE(has(heads.err, "dit.heads was 2, is 4"), heads.err);

@@ -35,7 +35,7 @@ void refused(const Arguments& arguments, const std::string& message) {
 
 }  // namespace
 
-TEST_CASE("values: defaults < config file < flags, in the order written") {
+TEST_CASE("flags override the config file, and the config file the defaults; the last flag wins") {
   TempFolder folder;
   const std::string file = (folder / "a.toml").string();
   write_atomically(file, "lr = 0.25\n[model]\ndim = 32\n");
@@ -52,7 +52,7 @@ TEST_CASE("values: defaults < config file < flags, in the order written") {
   CHECK(has(resolved({"train", "--lr=3", "--lr=4"}), "lr = 4.0 "));
 }
 
-TEST_CASE("flags: spellings, short names, lists, bools, suffixes") {
+TEST_CASE("flags accept both spellings, short names, lists, booleans and suffixes") {
   const std::string text = resolved({"--log-every", "10k", "--sample_every=1Ki", "--dim", "7", "--fd-step=0.01", "--derivative", "fd",
                                      "--log", "csv,tb", "--set", "model.objective.fd-step=0.02", "--deterministic=false"});
   CHECK(has(text, "log_every = 10000 "));
@@ -68,7 +68,7 @@ TEST_CASE("flags: spellings, short names, lists, bools, suffixes") {
   CHECK(has(resolved({"--deterministic", "false"}), "deterministic = false "));
 }
 
-TEST_CASE("what is wrong is one line and exit code 2") {
+TEST_CASE("wrong flags, values and files are reported in one line, with exit code 2") {
   TempFolder folder;
   write_atomically(folder / "a.toml", "\nlearning_rate = 1\n");
   write_atomically(folder / "file", "");
@@ -91,7 +91,7 @@ TEST_CASE("what is wrong is one line and exit code 2") {
   refused({"train", "--out", (folder / "file/run").string()}, "cannot create the folder: Not a directory");
 }
 
-TEST_CASE("help, version and usage") {
+TEST_CASE("--help, --version and the usage message have the expected contents") {
   const Result usage = run({});
   CHECK(usage.code == 2);
   CHECK(has(usage.err, "quickstart: demo --steps 3 --out runs/tiny"));
@@ -118,7 +118,7 @@ TEST_CASE("help, version and usage") {
   CHECK(has(version.out, "git "));
 }
 
-TEST_CASE("typed errors have their exit codes") {
+TEST_CASE("each type of error has its exit code") {
   CHECK(run({"fail", "--how", "config"}).code == 2);
   CHECK(run({"fail", "--how", "file"}).code == 3);
   CHECK(run({"fail", "--how", "diverged"}).code == 4);
@@ -145,7 +145,7 @@ TEST_CASE("a run finishes, and the same command finds it finished") {
   CHECK(fs::exists(folder / "run.old-1/checkpoints/step-00000003"));
 }
 
-TEST_CASE("the first signal stops with a checkpoint and 75, and the run resumes there") {
+TEST_CASE("the first signal saves a checkpoint and exits with 75, and the run resumes there") {
   const std::pair<int, const char*> signals[] = {
       {SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGHUP, "SIGHUP"}, {SIGXCPU, "SIGXCPU"}};
   for (const auto& [signal, name] : signals) {
@@ -169,7 +169,7 @@ TEST_CASE("the first signal stops with a checkpoint and 75, and the run resumes 
   }
 }
 
-TEST_CASE("SIGUSR2 saves and does not stop; --max-time stops with 75") {
+TEST_CASE("SIGUSR2 saves a checkpoint without stopping; --max-time stops with exit code 75") {
   TempFolder folder;
   const fs::path out = folder / "run";
   const auto rows = [&] { return fs::exists(out / "metrics.jsonl") ? lines(read_file(out / "metrics.jsonl")) : 0; };
@@ -188,7 +188,7 @@ TEST_CASE("SIGUSR2 saves and does not stop; --max-time stops with 75") {
   CHECK(has(late.err, "stopped by --max-time 0:01"));
 }
 
-TEST_CASE("a second signal ends at once with 130 or 143") {
+TEST_CASE("a second signal ends the program at once, with exit code 130 or 143") {
   for (int signal : {SIGINT, SIGTERM}) {
     TempFolder folder;
     const fs::path ready = folder / "ready";
@@ -222,7 +222,7 @@ TEST_CASE("a SIGHUP that is ignored at the start stays ignored") {
   CHECK_MESSAGE(has(result.err, "stopped by SIGTERM"), result.err);
 }
 
-TEST_CASE("messages that cannot be written end nothing: a reader that is gone, a full disk, closed descriptors") {
+TEST_CASE("training finishes although messages cannot be written (closed pipe, full disk, closed descriptors)") {
   const std::string options = " --steps 20 --ckpt-every 5 --log-every 1 --out ";
   for (const std::string how : {"2>&1 | true", "2>/dev/full", ">/dev/full 2>&1", "2>&-", ">&- 2>&- <&-"}) {
     CAPTURE(how);
@@ -238,7 +238,7 @@ TEST_CASE("messages that cannot be written end nothing: a reader that is gone, a
   }
 }
 
-TEST_CASE("a full disk under log.txt is said once") {
+TEST_CASE("a full disk under log.txt causes one warning") {
   TempFolder folder;
   fs::create_directories(folder / "run");
   fs::create_symlink("/dev/full", folder / "run/log.txt");
@@ -249,7 +249,7 @@ TEST_CASE("a full disk under log.txt is said once") {
   CHECK(has(result.err, "step 20/20"));
 }
 
-TEST_CASE("errors are reported without an abort when their reader is gone") {
+TEST_CASE("an error keeps its exit code although its message cannot be written") {
   for (const std::string how : {"2>&1 | true", "2>/dev/full", "2>&-"}) {
     TempFolder folder;
     const std::string code = (folder / "code").string();
@@ -260,7 +260,7 @@ TEST_CASE("errors are reported without an abort when their reader is gone") {
   }
 }
 
-TEST_CASE("a result that cannot be written is exit code 1; one whose reader stops early is none") {
+TEST_CASE("a result that cannot be written gives exit code 1; a closed pipe or closed standard output gives 0") {
   const Result full = run_shell("exec \"$0\" --help >/dev/full", own_folder() / "demo_program");
   CHECK(full.code == 1);
   CHECK(full.err == "demo: error: standard output cannot be written: No space left on device\n");
@@ -272,7 +272,7 @@ TEST_CASE("a result that cannot be written is exit code 1; one whose reader stop
   CHECK(gone.err.empty());
 }
 
-TEST_CASE("a file that is larger than the limit is an error, not the end by SIGXFSZ") {
+TEST_CASE("a file above the size limit gives exit code 3 instead of death by SIGXFSZ") {
   TempFolder folder;
   const Result result = run_shell("ulimit -f 4; exec \"$0\" --steps 400 --step-ms 0 --log jsonl --out " + (folder / "run").string(),
                                   own_folder() / "demo_program");
@@ -280,7 +280,7 @@ TEST_CASE("a file that is larger than the limit is an error, not the end by SIGX
   CHECK_MESSAGE(has(result.err, "metrics.jsonl: File too large"), result.err);
 }
 
-TEST_CASE("no thread: said with the limit, before anything is begun") {
+TEST_CASE("a thread that cannot be started is reported with the limit, before the run folder exists") {
   if (sanitized) return;
   TempFolder folder;
   // The limit leaves address space for the program (and CUDA's libraries), but not for the stacks of a thousand threads, 8 GiB.
@@ -291,7 +291,7 @@ TEST_CASE("no thread: said with the limit, before anything is begun") {
   CHECK(!fs::exists(folder / "run"));
 }
 
-TEST_CASE("a mapped file that is shortened under a program is exit code 3, and no core dump") {
+TEST_CASE("a mapped file that is shortened while it is read gives exit code 3 and no core dump") {
   TempFolder folder;
   write_atomically(folder / "file", std::string(10000, 'x'));
   const pid_t child = fork();

@@ -17,7 +17,7 @@
 using namespace fm;
 using fm::test::near;
 
-TEST_CASE("durations, bytes, rates") {
+TEST_CASE("durations, bytes and rates have the expected text") {
   CHECK(duration_text(7) == "0:07");
   CHECK(duration_text(22 * 60 + 5) == "22:05");
   CHECK(duration_text(3600 + 2 * 60 + 3) == "1:02:03");
@@ -34,7 +34,7 @@ TEST_CASE("durations, bytes, rates") {
   CHECK(resident_bytes() > 100000);
 }
 
-TEST_CASE("durations are read with units only") {
+TEST_CASE("durations are read only with units") {
   CHECK(parse_duration("1h50m", "x") == 6600);
   CHECK(parse_duration("90s", "x") == 90);
   CHECK(parse_duration("1.5h", "x") == 5400);
@@ -44,7 +44,7 @@ TEST_CASE("durations are read with units only") {
   for (const char* text : {"", "90", "1h50", "h", "-1h", "0s", "1x", "1e3s", "nans", "infs", "4000d"}) CHECK_THROWS_AS(parse_duration(text, "x"), ConfigError);
 }
 
-TEST_CASE("the progress line is the contract's") {
+TEST_CASE("the progress line has the documented text") {
   ProgressState state{.step = 1200,
                       .total = 20000,
                       .report = {0.4312, 0.87, 1e-4},
@@ -58,7 +58,7 @@ TEST_CASE("the progress line is the contract's") {
   CHECK(progress_line({.step = 1, .total = 10, .report = {.loss = 2}}) == "step 1/10  10.0%  loss 2.0000  -- it/s  ETA --:--");
 }
 
-TEST_CASE("images: a line every half minute where there is no terminal, the rate of what was made since the beginning") {
+TEST_CASE("image progress prints a line every 30 s without a terminal, with the rate since the start") {
   TempFolder folder;
   FILE* sink = std::fopen((folder / "out").c_str(), "w");
   {
@@ -80,7 +80,7 @@ TEST_CASE("images: a line every half minute where there is no terminal, the rate
         "encoding 600/1000 images  60.0%  2.00 img/s  ETA 3:20\n");
 }
 
-TEST_CASE("rates leave out the first step and what is excluded") {
+TEST_CASE("rates leave out the first step and excluded time") {
   TempFolder folder;
   FILE* sink = std::fopen((folder / "out").c_str(), "w");
   {
@@ -110,7 +110,7 @@ TEST_CASE("rates leave out the first step and what is excluded") {
   CHECK(out.find('\r') == std::string::npos);
 }
 
-TEST_CASE("the logger shows by level and records everything") {
+TEST_CASE("the logger prints messages of its level and records all of them in log.txt") {
   TempFolder folder;
   FILE* sink = std::fopen((folder / "out").c_str(), "w");
   {

@@ -53,7 +53,7 @@ const Values srun{{"SLURM_PROCID", "5"}, {"SLURM_NTASKS", "8"}, {"SLURM_LOCALID"
 
 }  // namespace
 
-TEST_CASE("alone, and a Slurm shell that srun did not start") {
+TEST_CASE("a process runs alone without a launcher, and with a warning in a Slurm job without srun") {
   CHECK(find({}).size == 1);
   CHECK(find({}).source == "alone");
   Values shell = srun;
@@ -64,7 +64,7 @@ TEST_CASE("alone, and a Slurm shell that srun did not start") {
   CHECK(find(srun + Values{{"SLURM_JOB_NAME", "bash"}}).size == 1);
 }
 
-TEST_CASE("each launcher, and flags before torchrun before MPI before Slurm") {
+TEST_CASE("ranks are found from each launcher; flags have priority over torchrun, then MPI, then Slurm") {
   const RankPlace t = find(torchrun);
   CHECK((t.rank == 3 && t.size == 4 && t.local_rank == 1 && t.local_size == 2 && t.host == "node1" && t.port == 29500));
   CHECK(describe(t) == "rank 3 of 4 (torchrun), by TCP through node1:29500");
@@ -89,7 +89,7 @@ TEST_CASE("each launcher, and flags before torchrun before MPI before Slurm") {
   CHECK(find(torchrun, by_hand(0, 1, "")).size == 1);
 }
 
-TEST_CASE("lists of hosts") {
+TEST_CASE("first_host gives the first host of a Slurm host list") {
   CHECK(first_host("node1") == "node1");
   CHECK(first_host("a,b") == "a");
   CHECK(first_host("n[3,5-7]") == "n3");
@@ -97,7 +97,7 @@ TEST_CASE("lists of hosts") {
   CHECK(first_host("login,n[1-2]") == "login");
 }
 
-TEST_CASE("wrong combinations are one line") {
+TEST_CASE("wrong combinations of rank flags and variables are refused") {
   CHECK(test::mentions(refusal({}, by_hand(1, 0, "")), {"--rank", "--world-size", "together"}));
   CHECK(test::mentions(refusal({}, by_hand(-1, 2, "")), {"--rank", "--world-size", "together"}));
   CHECK(test::mentions(refusal({}, by_hand(2, 2, "a:1")), {"--rank 2 --world-size 2", "0 to 1"}));
@@ -110,7 +110,7 @@ TEST_CASE("wrong combinations are one line") {
   CHECK(refusal(mpirun, {}, false).starts_with("mpirun started 2 ranks, but this build has no MPI"));
 }
 
-TEST_CASE("a GPU for each rank") {
+TEST_CASE("each rank gets the GPU with its local rank unless --device has a number; too few GPUs are refused") {
   const auto device = [](int local_rank, int gpus, const std::string& flag, bool have_nccl = true) {
     RankPlace p;
     p.size = 8, p.local_size = 4, p.local_rank = local_rank;
@@ -130,7 +130,7 @@ TEST_CASE("a GPU for each rank") {
   CHECK(device(3, 4, "cuda", false).starts_with("--device cuda: 8 ranks were started, and this build is without NCCL"));
 }
 
-TEST_CASE("ranks find each other by a file, also where one of a job that ended lies; what only the first does may ask for that again") {
+TEST_CASE("ranks find each other by a file although an old job's file exists; only_first may be nested") {
   for (const char* before : {"localhost:1", "a-machine-that-is-no-more.invalid:1"}) {
     const TempFolder folder;
     leave_at({folder.path(), "///"}, std::string(before) + " an-old-secret");
@@ -155,7 +155,7 @@ TEST_CASE("ranks find each other by a file, also where one of a job that ended l
   }
 }
 
-TEST_CASE("the secret: of the environment, the same for all; set and empty is a mistake") {
+TEST_CASE("every rank takes the secret of the environment; an empty secret is refused") {
   const RankOptions by_address = by_hand(1, 2, "node:77"), by_folder = by_hand(1, 2, "file:/shared");
   CHECK(find({}, by_address).secret == "");
   CHECK(find({{"FLOWMAP_RENDEZVOUS_SECRET", "s"}}, by_address).secret == "s");
@@ -165,7 +165,7 @@ TEST_CASE("the secret: of the environment, the same for all; set and empty is a 
   CHECK(find({{"FLOWMAP_RENDEZVOUS_SECRET", ""}}).size == 1);
 }
 
-TEST_CASE("where rank 0 listens: what was given; only a launcher that has other machines asks for more than a name's own addresses") {
+TEST_CASE("rank 0 listens at the given address; it expects other machines only if the launcher has ranks there") {
   CHECK_FALSE(find({}, by_hand(0, 2, "node:77")).from_other_machines);
   CHECK_FALSE(find({}, by_hand(0, 2, "127.0.0.1:77")).from_other_machines);
   CHECK(find(torchrun).from_other_machines);                                       // only 2 of the 4 ranks are on this machine
@@ -184,7 +184,7 @@ TEST_CASE("where rank 0 listens: what was given; only a launcher that has other 
   CHECK(test::mentions(refusal(here), {"WORLD_SIZE = 2000000000", "1000000 ranks", "possible"}));
 }
 
-TEST_CASE("what ranks were started with is compared before they begin: the command first") {
+TEST_CASE("ranks compare command, build, --out and config before they begin, the command first") {
   const StartFacts first{"flowmap_train fm", "1 (git a)", "runs/x", "node1", "/home/a/runs/x", "seed = 1\nfm.loop.steps = 2\n"};
   const auto difference = [&](const std::function<void(StartFacts&)>& change) {
     std::vector<std::string> texts(3);
@@ -211,7 +211,7 @@ TEST_CASE("what ranks were started with is compared before they begin: the comma
   CHECK(difference([](StartFacts& f) { f.config = "seed = 2\x1b[31m\nfm.loop.steps = 2\n"; }) == begin + "seed was 1, is 2?[31m" + end);
 }
 
-TEST_CASE("a stop that another rank was asked for is a stop here; a signal of one's own after it is the first, which ends nothing at once") {
+TEST_CASE("a stop request of another rank stops this rank too; an own signal after it still counts as the first") {
   install_signal_handlers();
   CHECK(stop_reason() == "");
   request_stop("--max-time 1h");
@@ -226,7 +226,7 @@ TEST_CASE("a stop that another rank was asked for is a stop here; a signal of on
   for (int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2}) std::signal(signal, SIG_DFL);
 }
 
-TEST_CASE("the address that rank 0 leaves is its user's alone, and that of another is not believed") {
+TEST_CASE("only the owner can read the file of rank 0's address; a file that other users can access is rejected") {
   const TempFolder folder;
   const FileRendezvous file{folder.path(), "job"};
   leave_at(file, "node:1 secret");
@@ -256,7 +256,7 @@ TEST_CASE("the address that rank 0 leaves is its user's alone, and that of anoth
   CHECK(why == file.file().string() + " is rejected: it is not a regular file");
 }
 
-TEST_CASE("what rank 0 left is taken whole or not at all") {
+TEST_CASE("an incomplete or damaged file of rank 0's address is rejected") {
   const TempFolder folder;
   const FileRendezvous file{folder.path(), "12/0//"};
   std::string why;

@@ -64,7 +64,7 @@ void check_mean_flow(const MfStage& stage, double alpha, std::int64_t dim) {
 
 }  // namespace
 
-TEST_CASE("256 pixels") {
+TEST_CASE("the recipe for 256 pixels has the paper's settings") {
   const Recipe r = recipe_of(256);
   CHECK(r.network.of<DitDh>().input_size == 16);
   CHECK(r.rae.encoder.image_size == 518);
@@ -89,7 +89,7 @@ TEST_CASE("256 pixels") {
   CHECK(r.guidance == 1);
 }
 
-TEST_CASE("512 pixels") {
+TEST_CASE("the recipe for 512 pixels has the paper's settings") {
   const Recipe r = recipe_of(512);
   CHECK(r.network.of<DitDh>().input_size == 32);
   CHECK(r.rae.decoder.latent_size == 32);
@@ -102,7 +102,7 @@ TEST_CASE("512 pixels") {
   check_mean_flow(r.mfd, std::sqrt(192.0), 768 * 32 * 32);
 }
 
-TEST_CASE("the released code's way, and another size, by one value") {
+TEST_CASE("compat = \"sony\" selects the released code's variants, and dit_size another network, with one value each") {
   const Recipe sony = recipe_of(256, [](Recipe& r) { r.compat = "sony"; });
   CHECK(sony.cmt.objective.compat.cmt_time_labels == "uniform");
   for (const MfStage* stage : {&sony.mfd, &sony.mft}) {
@@ -118,7 +118,7 @@ TEST_CASE("the released code's way, and another size, by one value") {
   }
 }
 
-TEST_CASE("an encoder of another kind, published or of a size of one's own") {
+TEST_CASE("encoder_model selects a published encoder; an own encoder may resize its input") {
   for (const char* name : {"siglip2-B", "mae-B"})
     for (const int size : {256, 512}) {
       const Recipe r = recipe_of(size, [&](Recipe& recipe) { recipe.encoder_model = name; });
@@ -145,7 +145,7 @@ TEST_CASE("an encoder of another kind, published or of a size of one's own") {
   CHECK_THROWS_WITH_AS(own(22, 28), "rae.encoder.patch_size 4 does not divide rae.input_size 22", ConfigError);
 }
 
-TEST_CASE("what a step costs is counted from the config alone") {
+TEST_CASE("the cost of a step is computed from the config alone") {
   const std::size_t before = memory_stats().live;
   reset_memory_peak();
   const Recipe r = recipe_of(256);
@@ -186,7 +186,7 @@ TEST_CASE("what a step costs is counted from the config alone") {
   CHECK(memory_stats().peak - before < std::size_t{32} << 20);
 }
 
-TEST_CASE("what an objective needs beside the network is in the memory of its step") {
+TEST_CASE("the memory of a step includes an objective's taped tangents and averaged network") {
   Recipe r;
   r.take_sizes(28, 1, 10);
   r.rae.encoder.patch_size = 7;
@@ -203,7 +203,7 @@ TEST_CASE("what an objective needs beside the network is in the memory of its st
   CHECK(average.activations == plain.activations);
 }
 
-TEST_CASE("the table of stages holds together with the config") {
+TEST_CASE("the stage table agrees with the config keys") {
   Recipe r = recipe_of(256);
   const std::vector<Field> fields = list_fields(r);
   const auto field = [&](const std::string& path) {
@@ -232,7 +232,7 @@ TEST_CASE("the table of stages holds together with the config") {
   CHECK(scored_names() == std::vector<std::string>{"reconstruction", "teacher", "cmt", "mfd", "mft", "map"});
 }
 
-TEST_CASE("what a stage needs follows from the recipe") {
+TEST_CASE("the stages that a stage needs follow from the recipe") {
   const auto sources = [](const char* name, const std::function<void(Recipe&)>& change) {
     std::vector<std::string> names;
     for (const StageSpec* s : needs(stage_named(name), recipe_of(256, change))) names.emplace_back(s->name);
@@ -253,7 +253,7 @@ TEST_CASE("what a stage needs follows from the recipe") {
   CHECK(sources("map", [](Recipe& r) { r.map.objective.name = "cmt", r.map.start = "random"; }) == Names{"encoder", "fm"});
 }
 
-TEST_CASE("a name that is no stage is one error, which lists those there are") {
+TEST_CASE("an unknown stage is refused with a list of the known stages") {
   const Recipe r = recipe_of(256);
   const std::string wanted = "there is no stage 'mtf': known are judge, encoder, decoder, encode, stats, fm, cmt, mfd, mft and map";
   CHECK_THROWS_WITH_AS(stage_named("mtf"), wanted.c_str(), ConfigError);
@@ -263,7 +263,7 @@ TEST_CASE("a name that is no stage is one error, which lists those there are") {
   CHECK_THROWS_WITH_AS(stage_cost(r, "judge"), "stage judge trains no generator; the stages that do are fm, cmt, mfd, mft and map", ConfigError);
 }
 
-TEST_CASE("samples that are their own latents: the transformer's input has the data's shape") {
+TEST_CASE("in the identity space the transformer's input has the shape of the samples") {
   const auto resolved = [](const Shape& sample, const std::function<void(Recipe&)>& change = {}) {
     Recipe r;
     r.space = "identity", r.data = "sines", r.sample_shape = sample, r.classes = 4;

@@ -58,7 +58,7 @@ struct Quiet : Logger {
 
 }  // namespace
 
-TEST_CASE("TOML: tables are structs, and what is written reads back") {
+TEST_CASE("TOML tables set nested structs, and written configs are read back unchanged") {
   const Config config = loaded("steps = 10_000\nlr = 1\n[model]\ndropout = 0.5\ndim = 8\nwidths = [3]\n");
   CHECK(config.steps == 10000);
   CHECK(config.lr == 1.0);
@@ -79,7 +79,7 @@ TEST_CASE("TOML: tables are structs, and what is written reads back") {
   CHECK(text.find("# width [channels] (1 to 1e6)") != std::string::npos);
 }
 
-TEST_CASE("TOML: errors name file, line, key and remedy") {
+TEST_CASE("TOML errors give file, line, key and remedy") {
   CHECK_THROWS_WITH_AS(loaded("steps = 1\nlerning_rate = 1\nlrr = 2"), Contains("a.toml:2: unknown key 'lerning_rate'"), ConfigError);
   CHECK_THROWS_WITH_AS(loaded("\nstpes = 2"), "a.toml:2: unknown key 'stpes'; did you mean 'steps'?", ConfigError);
   CHECK_THROWS_WITH_AS(loaded("[model]\ndmi = 2"), Contains("a.toml:2: unknown key 'model.dmi'; did you mean 'model.dim'?"), ConfigError);
@@ -94,7 +94,7 @@ TEST_CASE("TOML: errors name file, line, key and remedy") {
                        ConfigError);
 }
 
-TEST_CASE("a run folder is created, described, resumed") {
+TEST_CASE("a run folder records its config and sessions, is opened again on resume, and refuses a second process") {
   TempFolder folder;
   Config config;
   const fs::path path = folder / "runs/a/";
@@ -144,7 +144,7 @@ TEST_CASE("--fresh moves an old run aside") {
   CHECK(read_file(folder / "a/run.json").find("\"seed\": 2") != std::string::npos);
 }
 
-TEST_CASE("a folder that cannot be made is one clear line") {
+TEST_CASE("a run folder that cannot be created is refused with the reason") {
   TempFolder folder;
   write_atomically(folder / "file", "");
   Quiet log;
@@ -154,7 +154,7 @@ TEST_CASE("a folder that cannot be made is one clear line") {
   CHECK_THROWS_AS(RunFolder("", false, log), ConfigError);
 }
 
-TEST_CASE("checkpoints are published, rotated, and the newest is linked") {
+TEST_CASE("checkpoints are published, old ones are removed, and `latest` links to the newest") {
   TempFolder folder;
   CheckpointFolder checkpoints(folder / "checkpoints", 2, 100);
   CHECK(checkpoints.newest_first().empty());

@@ -54,7 +54,7 @@ int largest_difference(const std::uint8_t* a, const std::uint8_t* b, std::size_t
 
 }  // namespace
 
-TEST_CASE("one step is the equation: decode(noise - u(noise, 0, 1)), cut to 8 bits") {
+TEST_CASE("one step computes decode(noise - u(noise, 0, 1)), rounded to 8 bits") {
   const auto found = pixels(files().flow_map, {"--count", "3"});
   REQUIRE(found.size() == 3 * picture);
   const Weights dit_weights = load_part(files().flow_map.string(), "dit", {}),
@@ -79,7 +79,7 @@ TEST_CASE("one step is the equation: decode(noise - u(noise, 0, 1)), cut to 8 bi
   CHECK(largest_difference(nearest.data(), found.data(), found.size()) == 1);
 }
 
-TEST_CASE("sample i is the same picture in any batch, and steps change it") {
+TEST_CASE("sample i is the same image in any batch; the number of steps and the label change it") {
   const auto all = pixels(files().flow_map, {"--count", "7", "--batch", "4", "--steps", "2"});
   const auto some = pixels(files().flow_map, {"--count", "2", "--first", "3", "--batch", "1", "--steps", "2"});
   CHECK(largest_difference(all.data() + 3 * picture, some.data(), 2 * picture) <= 1);      // products have other sizes in another batch, so last bits may differ
@@ -90,7 +90,7 @@ TEST_CASE("sample i is the same picture in any batch, and steps change it") {
   CHECK(largest_difference(other.data() + picture, some.data() + picture, picture) > 0);    // the label of sample 4 has changed
 }
 
-TEST_CASE("labels") {
+TEST_CASE("labels are equal, listed or random, and depend only on the sample number") {
   CHECK(labels_of("equal", 2, 4, 4, 1) == std::vector<std::int64_t>{2, 3, 0, 1});
   CHECK(labels_of("7,9", 1, 3, 10, 1) == std::vector<std::int64_t>{9, 7, 9});
   const auto random = labels_of("random", 0, 2000, 10, 1);
@@ -98,7 +98,7 @@ TEST_CASE("labels") {
   CHECK(labels_of("random", 5, 3, 10, 1) == std::vector<std::int64_t>(random.begin() + 5, random.begin() + 8));
 }
 
-TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is missing or cut short is drawn") {
+TEST_CASE("a resumed PNG folder keeps intact images and generates missing or truncated ones") {
   TempFolder folder;
   const fs::path pngs = folder / "pictures", npz = folder / "all.npz";
   const Arguments wanted{"--count",     "6",     "--batch",    "1",      "--pngs",
@@ -136,7 +136,7 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
   refused(draw(files().teacher, wanted + Arguments{"-q"}), 2, "take another folder");
 }
 
-TEST_CASE("a folder of another program's pictures is refused, what is damaged inside is drawn again, leftovers go") {
+TEST_CASE("a PNG folder without samples.txt is refused; damaged images are generated again and their temporary files removed") {
   TempFolder folder;
   const fs::path pngs = folder / "P", npz = folder / "all.npz";
   const Arguments wanted{"--count", "3", "--batch", "1", "--pngs", pngs.string(), "--npz", npz.string(), "--grid="};
@@ -172,7 +172,7 @@ TEST_CASE("a folder of another program's pictures is refused, what is damaged in
   CHECK(read_file(npz) == bytes);
 }
 
-TEST_CASE("classes by name: the same pictures, and the same samples.txt, as by number") {
+TEST_CASE("classes by name give the same images and the same samples.txt as by number") {
   TempFolder folder;
   const auto named = pixels(files().flow_map, {"--count", "2", "--class", "golden retriever,n02444819"});
   CHECK(named == pixels(files().flow_map, {"--count", "2", "--class", "207,360"}));
@@ -183,7 +183,7 @@ TEST_CASE("classes by name: the same pictures, and the same samples.txt, as by n
   refused(draw(files().flow_map, one + Arguments{"--class", "tench", "-q"}), 2, "contains images of other settings");
 }
 
-TEST_CASE("killed and called again, the same files") {
+TEST_CASE("a sampling command that is killed and repeated gives the same files") {
   TempFolder folder;
   const fs::path pngs = folder / "pictures", npz = folder / "all.npz";
   const Arguments wanted{"--count", "40", "--batch", "1", "--pngs", pngs.string(), "--npz", npz.string(), "--grid="};
@@ -200,7 +200,7 @@ TEST_CASE("killed and called again, the same files") {
   CHECK_FALSE(fs::exists(folder / "all.npz.tmp-123"));
 }
 
-TEST_CASE("a teacher: its solver, guidance, intervals and autoguidance") {
+TEST_CASE("solver, guidance, guidance interval and autoguidance change a teacher's samples as expected") {
   const Arguments two{"--count", "2", "--steps", "4"};
   const auto plain = pixels(files().teacher, two);
   const auto differs = [&](const Arguments& more) {
@@ -216,14 +216,14 @@ TEST_CASE("a teacher: its solver, guidance, intervals and autoguidance") {
   CHECK(differs({"--guidance", "1.42", "--weak", files().teacher.string()}) <= 1);                 // a teacher guided by itself does not change
 }
 
-TEST_CASE("bf16 is near f32") {
+TEST_CASE("an image in bf16 differs from the f32 image by fewer than 12 of 255 levels") {
   const auto f32 = pixels(files().flow_map, {"--count", "1"}), bf16 = pixels(files().flow_map, {"--count", "1", "--precision", "bf16"});
   const int difference = largest_difference(f32.data(), bf16.data(), picture);
   CHECK(difference > 0);
   CHECK(difference < 12);
 }
 
-TEST_CASE("a checkpoint of a map that was trained for jumps to data alone: one call is a jump, more are refused; of one that is to be followed as an ODE all are") {
+TEST_CASE("only one call is accepted for a map trained for jumps to data, and no call for a network that is followed as an ODE") {
   const Weights flow_map = load_part(files().flow_map.string(), "dit", {});
   const auto checkpoint = [&](const TempFolder& folder, const char* sampler) {
     CheckpointFolder checkpoints(folder.path(), 1, 0);
@@ -240,7 +240,7 @@ TEST_CASE("a checkpoint of a map that was trained for jumps to data alone: one c
   CHECK(pixels(to_data, {"--count", "1", "--steps", "1"}) == pixels(files().flow_map, {"--count", "1", "--steps", "1"}));
 }
 
-TEST_CASE("what is refused, in one line") {
+TEST_CASE("flowmap_sample refuses unusable files, flags and labels, in one line") {
   TempFolder folder;
   const auto refuse = [&](const Arguments& more, int code, const std::string& message) {
     refused(draw(files().flow_map, Arguments{"-q", "--grid", (folder / "g.png").string()} + more), code, message);

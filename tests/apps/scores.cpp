@@ -72,7 +72,7 @@ std::vector<std::int64_t> chosen_counts(const SampleSource& source, std::int64_t
 
 }  // namespace
 
-TEST_CASE("every column of a score goes through a cell and comes back") {
+TEST_CASE("every column of a score survives writing to a cell and reading back") {
   std::set<std::string> names;
   for (const ScoreColumn& column : score_columns()) {
     CHECK(names.insert(column.name).second);
@@ -89,7 +89,7 @@ TEST_CASE("every column of a score goes through a cell and comes back") {
   }
 }
 
-TEST_CASE("CSV cells with commas, quotes and line breaks") {
+TEST_CASE("CSV cells keep commas, quotes and line breaks") {
   const std::vector<std::string> cells{"a", "", "folder:x?size=8,channels=1", "say \"so\"", "two\nlines", ""};
   const CsvRows rows = parse_csv("h\r\n\n" + csv_line(cells) + "last,row");
   REQUIRE(rows.size() == 3);
@@ -100,7 +100,7 @@ TEST_CASE("CSV cells with commas, quotes and line breaks") {
   CHECK_THROWS_AS(parse_csv("a,\"b"), FileError);
 }
 
-TEST_CASE("scores.csv gains rows and keeps what is there, also an older program's columns") {
+TEST_CASE("adding to scores.csv keeps its rows, and the columns of older programs and of users") {
   TempFolder folder;
   const auto csv = folder / "scores.csv";
   CHECK(read_scores(csv).empty());
@@ -138,7 +138,7 @@ TEST_CASE("scores.csv gains rows and keeps what is there, also an older program'
   CHECK_THROWS_WITH_AS(read_scores(csv), doctest::Contains("row 1: calls 'one'"), FileError);
 }
 
-TEST_CASE("writers of one table at once lose no row") {
+TEST_CASE("concurrent writers of one table lose no row") {
   TempFolder folder;
   const auto csv = folder / "scores.csv";
   constexpr int writers = 4, each = 8;
@@ -154,7 +154,7 @@ TEST_CASE("writers of one table at once lose no row") {
   for (const auto& [name, n] : next) CHECK(n == each);
 }
 
-TEST_CASE("a report shows the newest score of each question about the newest weights") {
+TEST_CASE("a report shows, of equal evaluations, the newest score of the newest weights") {
   Score old = score_of("mfd", 1, 9, -1, "");  // a score of an older program
   Score other_images = score_of("mfd", 1, 5, 80, "b");
   other_images.reference_id = "before";
@@ -176,7 +176,7 @@ TEST_CASE("a report shows the newest score of each question about the newest wei
   CHECK(before[0].metric("frechet") == 2);
 }
 
-TEST_CASE("scores by class are read back for their score alone, and a report has a column for each") {
+TEST_CASE("scores by class belong to one score, and a report has a column for each class") {
   TempFolder folder;
   const auto csv = folder / "scores.csv";
   Score first = score_of("mfd", 1, 5), again = score_of("mfd", 1, 4, 40, "b"), without = score_of("teacher", 98, 3), decoder = score_of("reconstruction", -1, 2);
@@ -212,7 +212,7 @@ TEST_CASE("scores by class are read back for their score alone, and a report has
   read_classes(folder / "none.csv", scores);
 }
 
-TEST_CASE("labels of samples: equally many a class, the remainder by key") {
+TEST_CASE("balanced labels have equally many of each class; the key selects the classes of the remainder") {
   for (const std::int64_t n : {10, 40, 41, 43, 160}) {
     CAPTURE(n);
     const auto c = counts(balanced_labels(n, 4, 1), 4);
@@ -226,7 +226,7 @@ TEST_CASE("labels of samples: equally many a class, the remainder by key") {
   CHECK(few != balanced_labels(30, 1000, 2));
 }
 
-TEST_CASE("a reference: all, or equally many a class, whatever the order of the files") {
+TEST_CASE("a reference is the whole split, or equally many samples of each class for any order of the files") {
   const LabelsAlone source({50, 30, 8, 100});
   CHECK(chosen_counts(source, 0) == std::vector<std::int64_t>{50, 30, 8, 100});
   CHECK(chosen_counts(source, 1000) == std::vector<std::int64_t>{50, 30, 8, 100});
@@ -245,7 +245,7 @@ TEST_CASE("a reference: all, or equally many a class, whatever the order of the 
   CHECK(chosen_counts(gap, 4) == std::vector<std::int64_t>{2, 0, 2});
 }
 
-TEST_CASE("rows drawn of a reference have its shares of the classes") {
+TEST_CASE("randomly chosen rows of a reference have the class shares of the reference") {
   const LabelsAlone source({600, 300, 100});
   const auto all = balanced_rows(source, 0), some = drawn_rows(all, 200);
   CHECK(drawn_rows(all, 1000) == all);
@@ -262,7 +262,7 @@ TEST_CASE("rows drawn of a reference have its shares of the classes") {
   CHECK(drawn_rows({7, 9, 30}, 2).size() == 2);
 }
 
-TEST_CASE("samples that are not finite are refused by their number, before they are pictures") {
+TEST_CASE("samples that are not finite are refused with their number before conversion to images") {
   RaeConfig c;
   c.encoder.patch_size = 4, c.encoder.width = 8, c.encoder.depth = 1, c.encoder.heads = 2, c.encoder.mlp_width = 8;
   c.encoder.image_size = 8, c.encoder.channels = c.decoder.image_channels = 1;
@@ -297,7 +297,7 @@ TEST_CASE("samples that are not finite are refused by their number, before they 
   CHECK_THROWS_WITH_AS(to_images(images), doctest::Contains("sample 2"), SamplesNotFinite);
 }
 
-TEST_CASE("what a test split must have") {
+TEST_CASE("check_evaluation refuses a test split, a reference or samples too small for k") {
   EvaluateConfig c;
   check_evaluation(c, 4);
   CHECK_THROWS_WITH_AS(check_evaluation(c, 1), doctest::Contains("has 1 image;"), ConfigError);

@@ -46,7 +46,7 @@ Score score_of(const fs::path& out, const std::string& name, std::int64_t calls)
 
 }  // namespace
 
-TEST_CASE("the transformer trains on series: sizes in the log, scores of statistics, a report with curves, resume, another evaluation") {
+TEST_CASE("the transformer trains on series, resumes and is evaluated; log, scores and report show sizes, statistics and curves") {
   const TempFolder folder;
   const fs::path out = folder / "series";
   const Result plan = pipeline(out, "sines?length=32,count=200", transformer + Arguments{"--dry-run"});
@@ -85,7 +85,7 @@ TEST_CASE("the transformer trains on series: sizes in the log, scores of statist
   CHECK_MESSAGE(lines(picture.err) == 1, picture.err);
 }
 
-TEST_CASE("arrays of one's own: vectors for the MLP, with labels; (length, channels) and latents that are not square for the transformer") {
+TEST_CASE("the MLP trains on labeled vectors, the transformer on (length, channels) rows and on latents that are not square") {
   const TempFolder folder;
   {
     NpzWriter actions(folder / "actions.npz");
@@ -113,7 +113,7 @@ TEST_CASE("arrays of one's own: vectors for the MLP, with labels; (length, chann
   CHECK(has(read_file(folder / "latents" / "report.html"), "position, row by row"));
 }
 
-TEST_CASE("data that do not fit are refused in one line before any training") {
+TEST_CASE("series whose shape, type or number does not fit the network are refused in one line before training") {
   const TempFolder folder;
   const auto refused = [&](const std::string& data, const std::string& text, int code = exit_code::usage) {
     const Result r = pipeline(folder / "run", data, transformer + Arguments{"-q"});

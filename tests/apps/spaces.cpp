@@ -18,7 +18,7 @@ std::string model_of(const fs::path& out) { return read_file(out / "fm/checkpoin
 
 }  // namespace
 
-TEST_CASE("pixels: the whole pipeline without an autoencoder, scored by the judge") {
+TEST_CASE("space \"pixels\": the pipeline runs without an autoencoder, and the judge scores it") {
   const TempFolder folder;
   const fs::path out = folder / "run";
   succeeds(train("pipeline", out, pixels));
@@ -42,7 +42,7 @@ TEST_CASE("pixels: the whole pipeline without an autoencoder, scored by the judg
   CHECK_MESSAGE(has(seen.err, "latent [1, 1, 8, 8], rms 1.000"), seen.err);                             // level 255 becomes the value 1
 }
 
-TEST_CASE("pixels from memory, from files as they are needed and from a cache are the same training") {
+TEST_CASE("space \"pixels\": training gives the same bits from memory, from image files and from a cache") {
   const TempFolder folder;
   const auto trained = [&](const std::string& from) {
     const fs::path out = folder / from;
@@ -56,7 +56,7 @@ TEST_CASE("pixels from memory, from files as they are needed and from a cache ar
   CHECK(memory == trained("cache"));
 }
 
-TEST_CASE("haar: a network of four bands, pictures there and back; odd sides are refused") {
+TEST_CASE("space \"haar\": images have four bands and are reconstructed; odd sides are refused") {
   const TempFolder folder;
   const fs::path out = folder / "run";
   const Arguments haar{"--space", "haar"};
@@ -70,7 +70,7 @@ TEST_CASE("haar: a network of four bands, pictures there and back; odd sides are
   refused(train("pipeline", folder / "odd", haar + Arguments{"--decoder-size", "B", "-q"}), exit_code::usage, "with space = \"haar\" leave it out");
 }
 
-TEST_CASE("stages and settings of another space are refused by its name") {
+TEST_CASE("stages and settings of another space are refused with the name of that space") {
   const TempFolder folder;
   const fs::path out = folder / "run";
   refused(train("encoder", out, pixels + quiet), exit_code::usage, "stage encoder is for space = \"rae\"; with space = \"pixels\" there is nothing to do for it");

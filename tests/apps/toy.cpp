@@ -51,7 +51,7 @@ Score score_of(const fs::path& out, const std::string& name, std::int64_t calls)
 
 }  // namespace
 
-TEST_CASE("the toy's flow map makes points in one call that its teacher needs fifty for") {
+TEST_CASE("the toy's flow map samples in one call nearly as well as its teacher in fifty") {
   const TempFolder folder;
   const fs::path out = folder / "toy";
   const Result r = run("flowmap_train", {"pipeline", "--config", config, "--out", out.string(), "-q"});
@@ -99,7 +99,7 @@ TEST_CASE("the toy's flow map makes points in one call that its teacher needs fi
   CHECK(energy_distance(drawn, Points({.name = "8gaussians"}, Split::test).rows(consecutive(0, 4000))) < 0.03);
 }
 
-TEST_CASE("time series train too, and are scored by their values") {
+TEST_CASE("the toy config also trains on time series, which are scored by their values") {
   const TempFolder folder;
   const fs::path out = folder / "sines";
   const Arguments few{"--fm.loop.steps", "20", "--cmt.loop.steps", "4", "--mfd.loop.steps", "20", "--mfd.loop.batch", "16", "--fm.loop.batch", "16",
@@ -141,7 +141,7 @@ void write_stretched(const fs::path& file) {
 
 }  // namespace
 
-TEST_CASE("identity.normalize: samples of any scale are learned, scored in their own units, and kept apart from those that are not scaled") {
+TEST_CASE("identity.normalize trains on samples of any scale, scores in their units, and refuses stages with another normalization") {
   const TempFolder folder;
   write_stretched(folder / "x.npy");
   const std::string data = "arrays:" + (folder / "x.npy").string();
@@ -184,7 +184,7 @@ TEST_CASE("identity.normalize: samples of any scale are learned, scored in their
   CHECK_MESSAGE(has(changed.err, "mean and variance of other samples"), changed.err);
 }
 
-TEST_CASE("what does not fit together is said in one line before anything is trained") {
+TEST_CASE("settings that do not fit together are refused before training") {
   const TempFolder folder;
   const auto refused = [&](const Arguments& more, const std::string& text) {
     const Result r = run("flowmap_train", Arguments{"pipeline", "--config", config, "--out", (folder / "run").string()} + more);

@@ -68,7 +68,7 @@ std::function<void(pid_t)> at_first_checkpoint(const fs::path& out, const std::s
 
 }  // namespace
 
-TEST_CASE("pipeline: all stages, samples, scores and a report; the same command again is done at once") {
+TEST_CASE("a pipeline writes all stages, samples, scores and a report; repeating the command finds it finished") {
   const fs::path& out = finished_run();
   for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
     CHECK_MESSAGE(fs::exists(out / stage / "checkpoints" / "latest"), stage);
@@ -111,7 +111,7 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   refused(train("mfd", copy / "run", {"-q"}), exit_code::usage, "was made from another teacher");
 }
 
-TEST_CASE("decoder --fresh begins from initial values") {
+TEST_CASE("decoder --fresh starts from the initial values again") {
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {"judge", "encoder", "decoder"});
@@ -122,7 +122,7 @@ TEST_CASE("decoder --fresh begins from initial values") {
   CHECK(read_file(out / "decoder/checkpoints/latest/model.safetensors") == first);
 }
 
-TEST_CASE("a flow map learns by every objective of the list, and is sampled and planned like the other stages") {
+TEST_CASE("stage map trains with every objective of the list, and is sampled and planned like other stages") {
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {"encoder", "decoder", "fm"});
@@ -145,7 +145,7 @@ TEST_CASE("a flow map learns by every objective of the list, and is sampled and 
   refused(train("map", out, {"-q"}), exit_code::usage, "map.loop.steps is 0, so pipeline leaves this stage out");
 }
 
-TEST_CASE("a pipeline holds little more memory than its largest stage does alone") {
+TEST_CASE("a pipeline holds little more memory than its largest stage alone") {
   const auto held = [](const fs::path& run, const std::string& stage) {              // peak memory of tensors and of blocks kept for reuse, MiB
     const auto rows = split(read_file(run / stage / "metrics.csv"), '\n');
     const auto names = split(rows.front(), ','), last = split(rows.back(), ',');
@@ -167,7 +167,7 @@ TEST_CASE("a pipeline holds little more memory than its largest stage does alone
   CHECK(together < 1.1 * alone);
 }
 
-TEST_CASE("what a stage needs and does not find") {
+TEST_CASE("a missing or incompatible source of a stage, run folder or stage is reported with exit code 3") {
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {"judge", "encoder", "fm", "cmt", "mfd"});
@@ -183,7 +183,7 @@ TEST_CASE("what a stage needs and does not find") {
           "decoder_embed.weight");
 }
 
-TEST_CASE("a run that is killed or stopped and resumes gives the bits of one that is not") {
+TEST_CASE("a run that is killed or stopped and resumed gives the same bits as an uninterrupted run") {
   const std::map<std::string, std::vector<std::string>> needs{
       {"encoder", {}}, {"fm", {"encoder", "decoder"}}, {"mfd", {"encoder", "decoder", "fm", "cmt"}}};
   for (const auto& need : needs) {
@@ -222,7 +222,7 @@ TEST_CASE("a stopped pipeline resumes") {
   CHECK(fs::exists(out / "report.html"));
 }
 
-TEST_CASE("--fresh and other encoders: nothing of an old run gets into a new one") {
+TEST_CASE("with --fresh or another encoder, a new run uses nothing of the old run") {
   TempFolder folder;
   const fs::path out = folder / "run";
   fs::copy(finished_run(), out, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
@@ -241,7 +241,7 @@ TEST_CASE("--fresh and other encoders: nothing of an old run gets into a new one
   CHECK(read_file(folder / "mixed/stats.safetensors") == read_file(out / "stats.safetensors"));
 }
 
-TEST_CASE("--resume never, --resume PATH and --init-from do what they say or are refused") {
+TEST_CASE("--resume PATH and --init-from start from the given weights; unusable values of them are refused") {
   TempFolder folder;
   const fs::path out = folder / "run", weights = finished_run() / "fm";
   copy_stages(out, {"encoder", "decoder", "fm"});
@@ -276,7 +276,7 @@ TEST_CASE("results do not depend on the number of threads") {
     CHECK_MESSAGE(read_file(folder / "one" / file) == read_file(folder / "two" / file), file);
 }
 
-TEST_CASE("a batch in parts trains as the whole batch does, up to rounding") {
+TEST_CASE("micro-batches train like the whole batch, up to rounding") {
   const std::map<std::string, std::vector<std::string>> needs{
       {"encoder", {}}, {"fm", {"encoder"}}, {"cmt", {"encoder", "fm"}}, {"mfd", {"encoder", "fm", "cmt"}}};
   for (const auto& need : needs) {
@@ -302,7 +302,7 @@ TEST_CASE("a batch in parts trains as the whole batch does, up to rounding") {
   }
 }
 
-TEST_CASE("--log says which files every stage writes") {
+TEST_CASE("--log selects the log files that every stage writes") {
   TempFolder folder;
   const fs::path out = folder / "run";
   const Arguments few{"--judge.loop.steps", "2", "--encoder.loop.steps", "2", "--decoder.loop.steps", "2", "--fm.loop.steps",    "2",
@@ -344,7 +344,7 @@ TEST_CASE("--dry-run prints sizes and writes nothing") {
   CHECK(contents(folder / "old") == before);
 }
 
-TEST_CASE("training from a cache of latents has the bits of training from memory, with flips and from pictures too") {
+TEST_CASE("training gives the same bits from a latent cache, from memory and from images, with and without flips") {
   TempFolder folder;
   const auto begin = [&](const char* name) {
     fs::create_directories(folder / name);
@@ -412,7 +412,7 @@ TEST_CASE("encode resumes, and latents of another encoder are refused") {
   refused(train("fm", folder / "run", options + Arguments{"--latents", "cache", "-q"}), exit_code::usage, "latents of encoder");
 }
 
-TEST_CASE("a recipe with weights of its own: stages of decoder, statistics and teacher are not needed") {
+TEST_CASE("a recipe with given weights does not need the stages of encoder, decoder, statistics and teacher") {
   TempFolder folder;
   const fs::path made = finished_run(), out = folder / "run";
   const Arguments given{"--encoder-weights", (made / "encoder/encoder.safetensors").string(),

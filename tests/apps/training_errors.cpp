@@ -6,7 +6,7 @@
 using namespace fm;
 using namespace fm::test;
 
-TEST_CASE("what is wrong with the command or the config: one line and exit code 2") {
+TEST_CASE("errors of the command or the config are one line, with exit code 2") {
   TempFolder folder;
   write_atomically(folder / "file", "in the way");
   write_atomically(folder / "typo.toml", "[fm.loop]\nstpes = 3\n");
@@ -47,7 +47,7 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   refused(run("flowmap_sample", folder / "velocity", {"--stage", "mft", "--grid=", "--npz=", "-q"}), exit_code::unreadable, "mft");
 }
 
-TEST_CASE("unreadable data and weights: one line that names them, exit code 3") {
+TEST_CASE("unreadable data and weights are named in one line, with exit code 3") {
   TempFolder folder;
   const fs::path out = folder / "run", pictures = folder / "pictures";
   refused(train("judge", out, {"--data", "folder:" + (folder / "none").string() + "?size=8,channels=1", "-q"}), exit_code::unreadable,
@@ -77,7 +77,7 @@ TEST_CASE("unreadable data and weights: one line that names them, exit code 3") 
   succeeds(train("fm", out, {"--steps", "26"}));
 }
 
-TEST_CASE("a loss that is not finite ends with 4 and leaves the last checkpoint") {
+TEST_CASE("a loss that is not finite gives exit code 4 and keeps the last checkpoint") {
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {"encoder", "decoder", "fm"});

@@ -9,7 +9,7 @@
 
 using namespace fm;
 
-TEST_CASE("derivatives of conv2d, any stride and padding") {
+TEST_CASE("conv2d passes all derivative checks, for any stride and padding") {
   for (const auto& window : {std::pair{1, 0}, {1, 1}, {2, 1}, {3, 2}}) {
     const int s = window.first, p = window.second;
     CAPTURE(s);
@@ -18,14 +18,14 @@ TEST_CASE("derivatives of conv2d, any stride and padding") {
   }
 }
 
-TEST_CASE("a kernel as large as its stride is a patch embedding") {
+TEST_CASE("conv2d with a kernel as large as its stride is a patch embedding") {
   const Tensor x = sample_normal({2, 3, 4, 6}, 1), w = sample_normal({5, 3, 2, 2}, 2), b = sample_normal({5}, 3);
   const Tensor patches = x.reshape({2, 3, 2, 2, 3, 2}).permute({0, 2, 4, 1, 3, 5}).reshape({2, 6, 12});
   const Tensor expected = linear(patches, w.reshape({5, 12}), b).transpose(1, 2).reshape({2, 5, 2, 3});
   CHECK(sum_squares(conv2d(x, w, b, {2, 0}) - expected) < 1e-24);
 }
 
-TEST_CASE("a kernel that just fits gives one row, one column, or one number: sums of its products") {
+TEST_CASE("a kernel that just fits gives one row, one column or one number, each a sum of its products") {
   for (const auto& [h, w] : {std::pair<std::int64_t, std::int64_t>{3, 3}, {3, 5}, {5, 3}}) {
     const Tensor x = sample_normal({2, 2, h, w}, 1), k = sample_normal({4, 2, 3, 3}, 2);
     const Tensor y = conv2d(x, k, Tensor(), {1, 0});
@@ -38,7 +38,7 @@ TEST_CASE("a kernel that just fits gives one row, one column, or one number: sum
   }
 }
 
-TEST_CASE("errors name the shapes") {
+TEST_CASE("errors of conv2d name the shapes") {
   CHECK_THROWS_AS(conv2d(Tensor::ones({1, 2, 4, 4}), Tensor::ones({3, 1, 3, 3}), Tensor(), {1, 0}), ShapeError);
   for (const auto& [h, w] : {std::pair<std::int64_t, std::int64_t>{2, 2}, {2, 5}, {5, 2}})
     CHECK_THROWS_WITH_AS(conv2d(Tensor::ones({1, 1, h, w}), Tensor::ones({3, 1, 3, 3}), Tensor(), {1, 0}), doctest::Contains("a kernel of 3x3 does not fit into x"), ShapeError);

@@ -44,14 +44,14 @@ bool close(float got, double want, double absolute) {
 
 }  // namespace
 
-TEST_CASE("unary rules") {
+TEST_CASE("unary operations pass all derivative checks") {
   UnaryOps::for_each([]<class Op>(Op) {
     for (const Shape& shape : {Shape{4, 5}, Shape{7}, Shape{}, Shape{3, 2, 2}})
       CHECK_NOTHROW(check_all([](const std::vector<Var>& x) { return unary<Op>(x[0]); }, {sample_for<Op>(shape, 3)}, named(op_name(Op{}))));
   });
 }
 
-TEST_CASE("binary rules over broadcasting shapes") {
+TEST_CASE("binary operations pass all derivative checks over broadcast shapes") {
   for_ops(Differentiable{}, []<class Op>(Op op) {
     for (const auto& [a, b] : broadcasting)
       CHECK_NOTHROW(check_all([op](const std::vector<Var>& x) { return call(op, x[0], x[1]); },
@@ -59,11 +59,11 @@ TEST_CASE("binary rules over broadcasting shapes") {
   });
 }
 
-TEST_CASE("the same Var on both sides") {
+TEST_CASE("an operation may have the same Var on both sides") {
   CHECK_NOTHROW(check_all([](const std::vector<Var>& x) { return x[0] * x[0] - x[0] / (2.0 + x[0] * x[0]); }, {sample_normal({3, 4}, 1)}));
 }
 
-TEST_CASE("affine, where, clamp, and operators with numbers") {
+TEST_CASE("affine, where, clamp, and operators with numbers pass all derivative checks") {
   const Tensor x = sample_normal({3, 4}, 11), z = sample_normal({4}, 12),
                pick = greater(sample_normal({3, 4}, 13), Tensor::zeros({}, DType::f64));
   CHECK_NOTHROW(check_all([](const std::vector<Var>& v) { return affine(v[0], -1.5, 0.25); }, {x}, named("affine")));
@@ -73,7 +73,7 @@ TEST_CASE("affine, where, clamp, and operators with numbers") {
   CHECK_NOTHROW(check_all([](const std::vector<Var>& v) { return clamp(v[0], -0.5, 0.8); }, {x}, named("clamp")));
 }
 
-TEST_CASE("a value taken out of its Var stops both directions") {
+TEST_CASE("value() stops the derivative in both directions") {
   Tape tape;
   const Var x = tape.variable(sample_normal({3}, 1));
   const auto [y, dy] = jvp([](const Var& v) { return v.value() * v; }, at(x), along(1.0));
@@ -81,7 +81,7 @@ TEST_CASE("a value taken out of its Var stops both directions") {
   CHECK(backward(sum(y))[x].to_vector<double>() == x.value().to_vector<double>());
 }
 
-TEST_CASE("a wrong rule is caught, with one line that says by how much") {
+TEST_CASE("a wrong rule is found, with one line that contains the size of the error") {
   const auto wrong = [](const std::vector<Var>& x) {
     const Var y =
         record("wrong", x[0].value() * x[0].value(), {&x[0]}, [v = x[0].value()](const Tensor& gy, Cotangents& g) { g.add(0, gy * v); });
@@ -100,7 +100,7 @@ TEST_CASE("a wrong rule is caught, with one line that says by how much") {
   CHECK(message.find('\n') == std::string::npos);
 }
 
-TEST_CASE("f32 values against the C library") {
+TEST_CASE("f32 values agree with the C library") {
   UnaryOps::for_each([]<class Op>(Op) {
     CAPTURE(std::string(op_name(Op{})));
     const Tensor at = sample_for<Op>({1001}, 21, DType::f32), x = at.to(Device{}), y = map<Op>(at).to(Device{});
@@ -120,7 +120,7 @@ TEST_CASE("f32 values against the C library") {
   });
 }
 
-TEST_CASE("f32 at special values equals the C library") {
+TEST_CASE("f32 values at special inputs equal the C library's") {
   constexpr float inf = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const std::vector<float> points = {0.0f, -0.0f, 1e-30f, -1e-30f, 1e-40f, 1.0f, -1.0f, 20.0f, -20.0f, 88.0f, -88.0f, 120.0f, -120.0f,

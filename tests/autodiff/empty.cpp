@@ -53,7 +53,7 @@ void check(const char* name, const std::function<Var(const std::vector<Var>&)>& 
 
 }  // namespace
 
-TEST_CASE("products") {
+TEST_CASE("products of empty tensors have the right shapes, gradients and tangents") {
   const auto f = [](const auto& x) { return matmul(x[0], x[1]); };
   check("no rows", f, {{0, 3}, {3, 4}}, {0, 4});
   check("no terms", f, {{2, 0}, {0, 4}}, {2, 4});
@@ -71,7 +71,7 @@ TEST_CASE("products") {
   check("conv2d", [](const auto& x) { return conv2d(x[0], x[1], x[2], 1, 1); }, {{0, 2, 5, 5}, {3, 2, 3, 3}, {3}}, {0, 3, 5, 5});
 }
 
-TEST_CASE("attention") {
+TEST_CASE("attention of empty tensors has the right shapes, gradients and tangents") {
   const auto f = [](const auto& x) { return attention(x[0], x[1], x[2]); };
   check("no queries", f, {{2, 3, 0, 4}, {2, 3, 5, 4}, {2, 3, 5, 4}}, {2, 3, 0, 4});
   check("no samples", f, {{0, 3, 6, 4}, {0, 3, 5, 4}, {0, 3, 5, 4}}, {0, 3, 6, 4});
@@ -84,7 +84,7 @@ TEST_CASE("attention") {
   check("rope", [&](const auto& x) { return rope_qkv(x[0], 2, table, table); }, {{0, 5, 24}}, {0, 5, 24});
 }
 
-TEST_CASE("rows: norms, softmax, gates") {
+TEST_CASE("norms, softmax and gates of empty tensors have the right shapes, gradients and tangents") {
   check("softmax", [](const auto& x) { return softmax(x[0]); }, {{0, 3}}, {0, 3});
   check("softmax, inner", [](const auto& x) { return softmax(x[0]); }, {{2, 0, 3}}, {2, 0, 3});
   check("log_softmax", [](const auto& x) { return log_softmax(x[0]); }, {{0, 3}}, {0, 3});
@@ -105,7 +105,7 @@ TEST_CASE("rows: norms, softmax, gates") {
   CHECK_THROWS_AS(layer_norm(Tensor::ones({2, 0}), {}, {}, 1e-6), ShapeError);
 }
 
-TEST_CASE("reductions") {
+TEST_CASE("reductions of empty tensors have the right shapes, gradients and tangents") {
   check("sum of no rows", [](const auto& x) { return sum(x[0], {0}); }, {{0, 3}}, {3});
   check("sum of no columns", [](const auto& x) { return sum(x[0], {1}); }, {{3, 0}}, {3});
   check("sum of no rows, kept", [](const auto& x) { return sum(x[0], {0}, true); }, {{0, 3}}, {1, 3});
@@ -123,7 +123,7 @@ TEST_CASE("reductions") {
   CHECK_THROWS_WITH_AS(argmax(Tensor::ones({2, 0}), 1), "argmax: dimension 1 of [2, 0] is empty", ShapeError);
 }
 
-TEST_CASE("element-wise operations, views and copies") {
+TEST_CASE("element-wise operations, views and copies of empty tensors have the right shapes, gradients and tangents") {
   check("broadcast of one", [](const auto& x) { return x[0] * x[1]; }, {{0, 3}, {1, 3}}, {0, 3});
   check("broadcast of a scalar", [](const auto& x) { return exp(x[0]) + x[1]; }, {{2, 0}, {}}, {2, 0});
   check("concat", [](const auto& x) { return concat({x[0], x[1]}, 0); }, {{0, 3}, {2, 3}}, {2, 3});

@@ -93,7 +93,7 @@ void check(const std::string& name, const CheckedFunction& f, const CheckedFunct
 
 }  // namespace
 
-TEST_CASE("norms") {
+TEST_CASE("layer_norm and rms_norm agree with their references") {
   for (const Shape& shape : {Shape{3, 5, 7}, Shape{4, 33}, Shape{9}, Shape{2, 1, 3, 16}}) {
     const std::int64_t c = shape.back();
     const Tensor x = normal(shape, 1), w = normal({c}, 2), b = normal({c}, 3);
@@ -116,7 +116,7 @@ TEST_CASE("norms") {
   }
 }
 
-TEST_CASE("modulated norms: per sample, per token, of mixed kind") {
+TEST_CASE("modulated norms agree with their references: per sample, per token, mixed") {
   const std::int64_t n = 3, tokens = 5, c = 7;
   const Tensor x = normal({n, tokens, c}, 1), w = normal({c}, 2), b = normal({c}, 3);
   const std::vector<std::pair<Shape, Shape>> kinds = {{{n, c}, {n, c}}, {{n, 1, c}, {n, 1, c}}, {{n, tokens, c}, {n, tokens, c}},
@@ -141,7 +141,7 @@ TEST_CASE("modulated norms: per sample, per token, of mixed kind") {
       {normal({4, c}, 1), w, normal({4, c}, 4), normal({4, c}, 5)});
 }
 
-TEST_CASE("adaLN: six chunks of one modulation, as a transformer block uses them") {
+TEST_CASE("adaLN with six chunks of one modulation agrees with its reference") {
   const auto block = [](const auto& norm, const auto& gate) {
     return [=](const Vars& v) {
       const Vars m = chunk(v[1], 6);
@@ -162,7 +162,7 @@ TEST_CASE("adaLN: six chunks of one modulation, as a transformer block uses them
   }
 }
 
-TEST_CASE("chunk: cotangents of all parts fill one buffer, parts without one are zero") {
+TEST_CASE("chunk: cotangents of all parts fill one buffer; parts without a cotangent are zero") {
   Tape tape;
   const Var x = tape.variable(normal({3, 2, 8}, 1));
   const Vars parts = chunk(x, 4);
@@ -181,7 +181,7 @@ TEST_CASE("chunk: cotangents of all parts fill one buffer, parts without one are
   }, {normal({3, 9}, 1)}));
 }
 
-TEST_CASE("gated residual") {
+TEST_CASE("gated residuals agree with their reference") {
   const Tensor x = normal({3, 4, 5}, 1), h = normal({3, 4, 5}, 2);
   for (const Shape& shape : {Shape{3, 5}, Shape{3, 1, 5}, Shape{3, 4, 5}})
     check("gated_residual", [](const Vars& v) { return gated_residual(v[0], v[1], v[2]); },
@@ -204,7 +204,7 @@ void check_mixed(const CheckedFunction& f, const CheckedFunction& exact, const T
 
 }  // namespace
 
-TEST_CASE("bf16 branches of an f32 stream: norms read f32 and give bf16, sums stay f32; cotangents have their operands' types") {
+TEST_CASE("bf16 branches of an f32 stream: norms give bf16, sums stay f32, and cotangents have their operands' types") {
   const std::int64_t n = 3, tokens = 5, c = 37;
   const auto half = [](const Tensor& t) { return t.to(DType::bf16); };
   const Tensor x = normal({n, tokens, c}, 1).to(DType::f32), w = normal({c}, 2).to(DType::f32), b = normal({c}, 3).to(DType::f32);
@@ -226,7 +226,7 @@ TEST_CASE("bf16 branches of an f32 stream: norms read f32 and give bf16, sums st
   CHECK_THROWS_AS(layer_norm(x.to(DType::f64), {}, {}, 1e-6, DType::bf16), DTypeError);
 }
 
-TEST_CASE("softmax, log_softmax, swiglu") {
+TEST_CASE("softmax, log_softmax and swiglu agree with their references") {
   for (const Shape& shape : {Shape{3, 4, 6}, Shape{5, 34}, Shape{8}, Shape{2, 2}}) {
     const Tensor x = 2.0 * normal(shape, 1);
     check("softmax", [](const Vars& v) { return softmax(v[0]); }, [](const Vars& v) { return softmax_reference(v[0]); }, {x});
@@ -236,7 +236,7 @@ TEST_CASE("softmax, log_softmax, swiglu") {
   CHECK_THROWS_AS(swiglu(Var(normal({3, 5}, 1))), ShapeError);
 }
 
-TEST_CASE("cross-entropy with classes and with probabilities") {
+TEST_CASE("cross-entropy agrees with its reference, for classes and for probabilities") {
   const Tensor x = 2.0 * normal({5, 7}, 1), labels = Tensor::from(std::vector<std::int64_t>{3, 0, 6, 6, 2}, {5}),
                p = softmax(normal({5, 7}, 2));
   for (const Tensor& targets : {labels, labels.to(DType::i32)})
@@ -256,7 +256,7 @@ TEST_CASE("cross-entropy with classes and with probabilities") {
   CHECK_THROWS_AS(cross_entropy(x, p.slice(1, 0, 6)), ShapeError);
 }
 
-TEST_CASE("attention") {
+TEST_CASE("attention agrees with its reference") {
   for (const auto& size : {std::array<int, 4>{3, 5, 2, 4}, {2, 9, 1, 3}, {2, 1, 2, 2}}) {
     const int b = size[0], n = size[1], h = size[2], d = size[3];
     check(
@@ -275,7 +275,7 @@ TEST_CASE("attention") {
   CHECK_THROWS_AS(attention(Var(normal({2, 3, 4, 5}, 1)), Var(normal({2, 3, 4, 6}, 1)), Var(normal({2, 3, 4, 6}, 1))), ShapeError);
 }
 
-TEST_CASE("rotary embedding") {
+TEST_CASE("rotary embedding agrees with its reference") {
   const int heads = 2;
   const std::int64_t b = 3, n = 5, d = 6;
   const Tensor cos_table = normal({n, d}, 7), sin_table = normal({n, d}, 8);        // any tables will do, because the op is linear in qkv
@@ -286,7 +286,7 @@ TEST_CASE("rotary embedding") {
   CHECK_THROWS_AS(rope_qkv(Var(normal({b, n, 3 * heads * d}, 1)), heads, cos_table.slice(0, 0, 4), sin_table), ShapeError);
 }
 
-TEST_CASE("matrix products") {
+TEST_CASE("matrix products pass all derivative checks") {
   check("matmul", [](const Vars& v) { return matmul(v[0], v[1]); }, {}, {normal({3, 4, 5}, 1), normal({3, 5, 2}, 2)});
   check("matmul with one matrix", [](const Vars& v) { return matmul(v[0], v[1]); }, {}, {normal({3, 4, 5}, 1), normal({5, 2}, 2)});
   check("matmul of matrices", [](const Vars& v) { return matmul(v[0], v[1]); }, {}, {normal({3, 5}, 1), normal({5, 2}, 2)});

@@ -27,7 +27,7 @@ Tensor sample() { return sample_normal({4, 3, 2}, 1); }
 
 }  // namespace
 
-TEST_CASE("shapes") {
+TEST_CASE("reshape, permute, transpose, unsqueeze and expand pass all derivative checks") {
   const Tensor x = sample();
   check("reshape", [](const Vars& v) { return reshape(v[0], {4, -1}); }, {x});
   check("reshape that splits rows", [](const Vars& v) { return reshape(v[0], {8, 3}); }, {x});
@@ -43,7 +43,7 @@ TEST_CASE("shapes") {
   check("expand of rows", [](const Vars& v) { return expand(v[0], {5, 3, 2}); }, {sample_normal({3, 2}, 2)});
 }
 
-TEST_CASE("products whose inner dimension is the number of rows: rows of b are no rows of the result") {
+TEST_CASE("products whose inner dimension is the number of rows do not mistake rows of b for rows of the result") {
   check("square a", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 3}, 1), sample_normal({3, 2}, 2)});
   check("square b", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({2, 3}, 1), sample_normal({3, 3}, 2)});
   check("all square", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 3}, 1), sample_normal({3, 3}, 2)});
@@ -52,7 +52,7 @@ TEST_CASE("products whose inner dimension is the number of rows: rows of b are n
   check("a batch against one a", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 3}, 1), sample_normal({3, 3, 2}, 2)});
 }
 
-TEST_CASE("resizing height and width, one of them, or none") {
+TEST_CASE("resizing height, width, both or neither passes all derivative checks") {
   for (const Interpolation kind : {Interpolation::bilinear, Interpolation::bicubic}) {
     const Tensor x = sample_normal({2, 5, 7}, 1);
     for (const auto& [h, w] : {std::pair<std::int64_t, std::int64_t>{3, 4}, {5, 5}, {7, 7}, {5, 9}, {8, 7}, {7, 5}}) {
@@ -65,12 +65,12 @@ TEST_CASE("resizing height and width, one of them, or none") {
   }
 }
 
-TEST_CASE("a modulation of each sample beside one of each token, as many samples as channels: its cotangent is summed over the tokens") {
+TEST_CASE("a modulation of each sample beside one of each token gets a cotangent that is summed over the tokens") {
   const auto f = [](const Vars& v) { return rms_norm_modulate(v[0], v[1], v[2], v[3], 1e-6); };
   check("modulated norm", f, {sample_normal({4, 3, 4}, 1), sample_normal({4}, 2), sample_normal({4, 3, 4}, 3), sample_normal({4, 1, 4}, 4)});
 }
 
-TEST_CASE("parts") {
+TEST_CASE("slice, select, concat and pad pass all derivative checks") {
   const Tensor x = sample();
   check("slice", [](const Vars& v) { return slice(v[0], 1, 1, 3); }, {x});
   check("slice of rows", [](const Vars& v) { return slice(v[0], 0, 1, 3); }, {x});
@@ -83,7 +83,7 @@ TEST_CASE("parts") {
   check("pad of rows", [](const Vars& v) { return pad(v[0], 0, 2, 1); }, {x});
 }
 
-TEST_CASE("sums") {
+TEST_CASE("sum and mean pass all derivative checks") {
   const Tensor x = sample();
   check("sum", [](const Vars& v) { return sum(v[0]); }, {x});
   check("sum over rows", [](const Vars& v) { return sum(v[0], {0}); }, {x});
@@ -93,13 +93,13 @@ TEST_CASE("sums") {
   check("mean inside", [](const Vars& v) { return mean(v[0], {1}, true); }, {x});
 }
 
-TEST_CASE("gather") {
+TEST_CASE("gather passes all derivative checks") {
   const Tensor x = sample();
   const Tensor index = Tensor::from(std::vector<std::int64_t>{3, 0, 3, 1, 1}, {5});
   check("gather", [&](const Vars& v) { return gather(v[0], index); }, {x});
 }
 
-TEST_CASE("cast goes back to the type it came from") {
+TEST_CASE("the cotangent of a cast has the type of the cast's input") {
   Tape tape;
   const Var w = tape.variable(sample_normal({3, 2}, 1, DType::f32));
   const Var y = cast(w, DType::bf16);

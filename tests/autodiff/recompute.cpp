@@ -102,7 +102,7 @@ struct OtherUses {
 
 }  // namespace
 
-TEST_CASE("gradients are bit for bit those without recompute where inputs and parameters have other uses") {
+TEST_CASE("gradients are bit for bit those without recompute, also if inputs and parameters have other uses") {
   for (const DType dtype : {DType::f32, DType::f64}) {
     const OtherUses f(dtype);
     std::vector<Tensor> plain;
@@ -146,7 +146,7 @@ TEST_CASE("a loss of the tangent alone sends no cotangent through the value") {
   }
 }
 
-TEST_CASE("inputs off the tape are not differentiated again") {
+TEST_CASE("inputs off the tape stay off the tape in the backward pass") {
   Tape tape;
   const Var x = tape.variable(sample_normal({3}, 1));
   const Tensor constant = sample_normal({3}, 2);
@@ -159,7 +159,7 @@ TEST_CASE("inputs off the tape are not differentiated again") {
   CHECK(on_tape == std::vector<bool>{false, false});
 }
 
-TEST_CASE("inputs off the tape: parameters inside get their gradients") {
+TEST_CASE("if inputs are off the tape, parameters inside f get their gradients") {
   const Block b(4, 1, DType::f64);
   const Tensor x = sample_normal({2, 3, 4}, 1), c = sample_normal({2, 12}, 2);
   Tensor plain;
@@ -172,7 +172,7 @@ TEST_CASE("inputs off the tape: parameters inside get their gradients") {
   CHECK(equal_bits(g[b.qkv], plain));
 }
 
-TEST_CASE("peak memory is lower") {
+TEST_CASE("recompute lowers the peak of memory") {
   Net net(6, 32, DType::f32);
   const Tensor x = sample_normal({8, 32, 32}, 1, DType::f32), c = sample_normal({8, 96}, 2, DType::f32);
   std::size_t peak[2];
@@ -188,7 +188,7 @@ TEST_CASE("peak memory is lower") {
   CHECK(peak[1] < 0.5 * static_cast<double>(peak[0]));
 }
 
-TEST_CASE("tangents pass through, in both modes and of the first rows") {
+TEST_CASE("tangents pass through recompute, in both modes and for the first rows") {
   Net net(2, 4, DType::f64);
   net.again = true;
   const Tensor x = sample_normal({3, 3, 4}, 1), c = 0.3 * sample_normal({3, 12}, 2);
@@ -201,7 +201,7 @@ TEST_CASE("tangents pass through, in both modes and of the first rows") {
   CHECK(equal_bits(dy, dz));
 }
 
-TEST_CASE("taped: cotangents of parameters through value and tangent") {
+TEST_CASE("taped tangents: parameters get their cotangents through value and tangent") {
   Net net(2, 4, DType::f64);
   const Tensor x = sample_normal({3, 3, 4}, 1), c = 0.3 * sample_normal({3, 12}, 2);
   for (const int which : {0, 1, 2}) {                       // the loss contains y, dy, or both
@@ -220,7 +220,7 @@ TEST_CASE("taped: cotangents of parameters through value and tangent") {
   }
 }
 
-TEST_CASE("recompute inside recompute, and without a tape") {
+TEST_CASE("recompute works inside recompute and without a tape") {
   const Block b(4, 1, DType::f64);
   const Tensor x = sample_normal({2, 3, 4}, 1), c = sample_normal({2, 12}, 2);
   const auto inner = [&](const Var& v) { return recompute([&](const Var& h) { return b(h, c); }, v); };
@@ -228,14 +228,14 @@ TEST_CASE("recompute inside recompute, and without a tape") {
   CHECK_NOTHROW(check_all([&](const Vars& v) { return recompute(inner, v[0]); }, {x}));
 }
 
-TEST_CASE("a captured Var of the tape is an error, not a lost gradient") {
+TEST_CASE("capturing a Var of the tape is an error, not a lost gradient") {
   Tape tape;
   const Var x = tape.variable(sample_normal({3}, 1)), other = tape.variable(sample_normal({3}, 2));
   const Var y = recompute([&](const Var& v) { return v * other; }, x);
   CHECK_THROWS_AS(backward(sum(y)), AutodiffError);
 }
 
-TEST_CASE("memory table") {
+TEST_CASE("the memory table has readable sizes, the largest first") {
   CHECK(human_bytes(512) == "512 B");
   CHECK(human_bytes(0) == "0 B");
   CHECK(human_bytes(1023) == "1023 B");
@@ -275,7 +275,7 @@ struct Products {
 
 }  // namespace
 
-TEST_CASE("linear of a Recomputed: gradients and tangents bit for bit, less is kept") {
+TEST_CASE("linear of a Recomputed gives the same bits of gradients and tangents, and keeps less memory") {
   for (const DType dtype : {DType::f32, DType::f64}) {
     const Tensor x = sample_normal({4, 5, 6}, 5, dtype), shift = sample_normal({4, 6}, 6, dtype), scale = sample_normal({4, 6}, 7, dtype),
                  dx = sample_normal({2, 5, 6}, 8, dtype);
@@ -301,7 +301,7 @@ TEST_CASE("linear of a Recomputed: gradients and tangents bit for bit, less is k
   }
 }
 
-TEST_CASE("linear of a Recomputed whose first input is computed again: bit for bit, and the input is not kept") {
+TEST_CASE("linear of a Recomputed whose first input is recomputed gives the same bits, and does not keep the input") {
   for (const DType dtype : {DType::f32, DType::f64}) {
     const Parameter w{0.3 * sample_normal({7, 64}, 1, dtype)}, norm{sample_normal({64}, 2, dtype)};
     const Tensor x = sample_normal({40, 64}, 3, dtype), branch = sample_normal({40, 64}, 4, dtype), gate = sample_normal({40, 64}, 5, dtype);

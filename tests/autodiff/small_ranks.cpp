@@ -60,7 +60,7 @@ void refused(const std::string& op, const std::function<void(const Var&)>& f, co
 
 }  // namespace
 
-TEST_CASE("scalars: linear operations") {
+TEST_CASE("linear operations on scalars pass all derivative checks") {
   const Tensor x = normal({}, 1);
   check_linear("permute", [](const Vars& v) { return permute(v[0], {}); }, {x});
   check_linear("reshape", [](const Vars& v) { return reshape(v[0], {}); }, {x});
@@ -80,7 +80,7 @@ TEST_CASE("scalars: linear operations") {
   check("recompute", [](const Vars& v) { return recompute([](const Var& a) { return permute(tanh(a), {}); }, v[0]); }, {x});
 }
 
-TEST_CASE("scalars: element-wise operations") {
+TEST_CASE("element-wise operations on scalars pass all derivative checks") {
   UnaryOps::for_each([]<class Op>(Op) {
     if constexpr (!std::is_same_v<Op, Abs> && !std::is_same_v<Op, Relu>)
       check(op_name(Op{}), [](const Vars& v) { return unary<Op>(v[0]); }, {sample_uniform({}, 0.5, 1.5, 1)});
@@ -96,7 +96,7 @@ TEST_CASE("scalars: element-wise operations") {
   check("clamp", [&](const Vars& v) { return square(clamp(v[0], 0, 2)); }, {a});
 }
 
-TEST_CASE("vectors: products") {
+TEST_CASE("products of vectors pass all derivative checks") {
   const Tensor x = normal({4}, 1), w = normal({3, 4}, 2), b = normal({3}, 3);
   check("linear of a vector", [](const Vars& v) { return square(linear(v[0], v[1])); }, {x, w});
   check("linear of a vector with a bias", [](const Vars& v) { return square(linear(v[0], v[1], v[2])); }, {x, w, b});
@@ -107,7 +107,7 @@ TEST_CASE("vectors: products") {
   CHECK(y.to_vector<double>() == rows.to_vector<double>());
 }
 
-TEST_CASE("vectors: fused operations") {
+TEST_CASE("fused operations on vectors pass all derivative checks") {
   const Tensor x = normal({6}, 1), w = normal({6}, 2), b = normal({6}, 3);
   check("softmax", [](const Vars& v) { return softmax(v[0]); }, {x});
   check("log_softmax", [](const Vars& v) { return log_softmax(v[0]); }, {x});
@@ -121,7 +121,7 @@ TEST_CASE("vectors: fused operations") {
   check("gated_residual", [](const Vars& v) { return gated_residual(v[0], v[1], v[2]); }, {x, w, b});
 }
 
-TEST_CASE("vectors: linear operations") {
+TEST_CASE("linear operations on vectors pass all derivative checks") {
   const Tensor x = normal({4}, 1);
   check_linear("permute", [](const Vars& v) { return permute(v[0], {0}); }, {x});
   check_linear("transpose", [](const Vars& v) { return transpose(v[0], 0, -1); }, {x});
@@ -139,7 +139,7 @@ TEST_CASE("vectors: linear operations") {
   check_linear("mean, kept", [](const Vars& v) { return mean(v[0], {0}, true); }, {x});
 }
 
-TEST_CASE("scalars and empty lists that an operation does not take") {
+TEST_CASE("scalars and empty lists are refused by operations that cannot take them") {
   const Tensor x = normal({}, 1), weight = normal({3, 4}, 2);
   refused("permute", [](const Var& v) { permute(v, {0}); }, x);
   refused("permute", [](const Var& v) { permute(v, {}); }, normal({2}, 1));
@@ -180,7 +180,7 @@ TEST_CASE("scalars and empty lists that an operation does not take") {
   CHECK_THROWS_AS(split_qkv(normal({1, 1, 6}, 1), 1 << 30), ShapeError);
 }
 
-TEST_CASE("recompute of nothing: no inputs, an f that returns an argument, a list that is empty") {
+TEST_CASE("recompute works without inputs, and with an f that returns its argument") {
   Parameter p{normal({3}, 1)};
   Tape tape;
   const Var x = tape.variable(normal({3}, 2));

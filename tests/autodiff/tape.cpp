@@ -22,7 +22,7 @@ Tensor vec(const std::vector<double>& v) { return Tensor::from(v, {static_cast<s
 
 }  // namespace
 
-TEST_CASE("backward of a product of functions") {
+TEST_CASE("backward differentiates a product of functions") {
   Tape tape;
   const Var x = tape.variable(vec({0.3, -1.2, 2.0}));
   const Gradients g = backward(sum(sin(x) * exp(x)));
@@ -31,7 +31,7 @@ TEST_CASE("backward of a product of functions") {
   CHECK(max_difference(g[x], vec(expected)) < 1e-14);
 }
 
-TEST_CASE("gradients of leaves, of parameters' leaves and of kept values; of anything else one error") {
+TEST_CASE("leaves, parameters' leaves and kept values have gradients; any other Var is an error") {
   const Parameter p{vec({2.0}), true}, unused{vec({1.0}), true};
   Tape tape;
   const Var x = tape.variable(vec({3.0})), y = tape.variable(vec({5.0})), apart = tape.variable(vec({7.0}));
@@ -58,7 +58,7 @@ TEST_CASE("gradients of leaves, of parameters' leaves and of kept values; of any
   CHECK_THROWS_AS(second.keep(y), AutodiffError);
 }
 
-TEST_CASE("a kept cotangent is not added to by what comes after it") {
+TEST_CASE("a kept cotangent is not changed by later additions") {
   Tape tape;
   const Var x = tape.variable(vec({1.0, 2.0}));
   const Var a = x + 1.0, b = a + x;                      // the cotangents of a, b and x are one tensor
@@ -70,7 +70,7 @@ TEST_CASE("a kept cotangent is not added to by what comes after it") {
   CHECK(max_difference(g[x], vec({6, 6})) == 0);
 }
 
-TEST_CASE("the gradient of a parameter's leaf counts what recomputed parts did with it") {
+TEST_CASE("the gradient of a parameter's leaf includes its uses inside recomputed parts") {
   const Parameter p{vec({2.0}), true};
   Tape tape;
   const Var leaf = p, x = tape.variable(vec({3.0}));
@@ -115,7 +115,7 @@ TEST_CASE("a tangent of the first rows equals the full one with zero rows") {
   CHECK(max_difference(pad(dy, 0, 0, 4 - dy.dim(0)), dz) < 1e-14);
 }
 
-TEST_CASE("errors are typed and say what is wrong") {
+TEST_CASE("errors have their types and describe the problem") {
   Var dead;
   {
     Tape tape;
@@ -128,7 +128,7 @@ TEST_CASE("errors are typed and say what is wrong") {
   CHECK_THROWS_AS(jvp(nested, at(vec({1.0})), along(1.0)), AutodiffError);
 }
 
-TEST_CASE("PauseTape records nothing") {
+TEST_CASE("nothing is recorded under PauseTape") {
   Tape tape;
   const Var x = tape.variable(vec({1.0}));
   const std::size_t before = tape.size();

@@ -113,7 +113,7 @@ void check(const Sizes& s, bool thorough, double sharpness = 1) {
 
 }  // namespace
 
-TEST_CASE("attention on a GPU is the CPU's") {
+TEST_CASE("attention on a GPU equals the CPU's") {
   for (const Sizes& s :
        {Sizes{1, 1, 1, 1, 1}, {2, 3, 5, 7, 3}, {1, 2, 33, 65, 31}, {2, 1, 64, 32, 33}, {1, 1, 31, 1, 64}, {1, 1, 1, 257, 20}}) {
     check<float>(s, s.dim < 32);
@@ -121,20 +121,20 @@ TEST_CASE("attention on a GPU is the CPU's") {
   }
 }
 
-TEST_CASE("attention on a GPU: heads of every width that is treated differently") {
+TEST_CASE("attention on a GPU: head widths at and beside every limit between two code paths") {
   for (const Int dim : {8, 32, 64, 65, 72, 96, 97, 127, 128, 129, 192, 193, 255, 256}) {
     check<float>({1, 2, 35, 37, dim}, false);
     check<double>({1, 1, 17, 34, dim}, false);
   }
 }
 
-TEST_CASE("attention on a GPU: probabilities that are all but one zero, whose maximum moves from tile to tile") {
+TEST_CASE("attention on a GPU: each row has one probability near 1, and the largest score changes from tile to tile") {
   check<double>({1, 2, 40, 130, 16}, false, 200);
   check<double>({1, 1, 10, 70, 80}, false, 1000);
 }
 
 // A row beyond the end, read by mistake, would have the score 0, far above all others.
-TEST_CASE("attention on a GPU: every score is far below zero, and tiles are not full") {
+TEST_CASE("attention on a GPU: all scores are far below zero, and tiles are only partly filled") {
   const Int N = 35, D = 8;
   Both<double> q(std::vector<double>(N * D, 10)), k(std::vector<double>(N * D, -10)), v(N * D, 1), o(N * D, 2), go(N * D, 3),
       g(3 * N * D, 4), sums(2 * N, 5);
@@ -148,7 +148,7 @@ TEST_CASE("attention on a GPU: every score is far below zero, and tiles are not 
   for (Both<double>* array : {&o, &sums, &g}) FM_CHECK_SAME(*array, double);
 }
 
-TEST_CASE("attention on a GPU: a packed qkv and its gradient, heads in any order") {
+TEST_CASE("attention on a GPU: a packed qkv tensor and its gradient, with heads before or after tokens") {
   const Int B = 2, N = 37, H = 3, D = 9, row = 3 * H * D;
   Both<float> qkv(B * N * row, 1), d(B * N * row, 2), g(B * N * row, 3), o(B * H * N * D, 4), d_o(B * H * N * D, 5), go(B * H * N * D, 6),
       sums(2 * B * H * N, 7);
@@ -163,7 +163,7 @@ TEST_CASE("attention on a GPU: a packed qkv and its gradient, heads in any order
   for (Both<float>* array : {&o, &d_o, &g, &sums}) FM_CHECK_SAME(*array, float);
 }
 
-TEST_CASE("attention on a GPU: no queries or no heads, and heads that are too wide") {
+TEST_CASE("attention on a GPU: an empty batch, no queries, and heads that are too wide") {
   Both<double> none(1, 1), keys(4 * 3, 3), gk(4 * 3, 2);
   const Attention<double> empty{0, 2, 3, 4, 5, 1, {}, {}, {}, {}, nullptr};
   table<double>(Side::gpu).forward(empty);

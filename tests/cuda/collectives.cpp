@@ -81,7 +81,7 @@ std::int64_t before(const Communicator::Counts& counts, int rank) {
 
 }  // namespace
 
-TEST_CASE("sums of every type, on 1 to 4 ranks") {
+TEST_CASE("NCCL: all_reduce of every type, on 1 to 4 ranks") {
   for (int n : {1, 2, 3, 4})
     on_ranks(n, [&](Communicator& ranks) {
       for (DType dtype : {DType::f32, DType::f64, DType::i64, DType::bf16})
@@ -93,7 +93,7 @@ TEST_CASE("sums of every type, on 1 to 4 ranks") {
     });
 }
 
-TEST_CASE("pieces, even and uneven ones, some of them empty: scattered sums, gathered again") {
+TEST_CASE("NCCL: reduce_scatter and all_gather with even, uneven and empty parts") {
   for (const Communicator::Counts& counts : {Communicator::Counts{4, 4, 4}, {5, 0, 2}, {0, 0, 9}})
     on_ranks(3, [&](Communicator& ranks) {
       const std::int64_t n = std::accumulate(counts.begin(), counts.end(), std::int64_t{0}), at = before(counts, ranks.rank());
@@ -116,7 +116,7 @@ TEST_CASE("pieces, even and uneven ones, some of them empty: scattered sums, gat
     });
 }
 
-TEST_CASE("broadcast, send and receive; tensors of the CPU go the other way") {
+TEST_CASE("NCCL: broadcast, send and receive; texts and numbers of the host are exchanged, too") {
   on_ranks(3, [](Communicator& ranks) {
     const Tensor x = values(DType::f32, 9, ranks.rank());
     ranks.broadcast(x, 1);
@@ -133,7 +133,7 @@ TEST_CASE("broadcast, send and receive; tensors of the CPU go the other way") {
   });
 }
 
-TEST_CASE("between computing and computing, without a wait of the host: what is read is the newest, what is used is the sum") {
+TEST_CASE("NCCL: all_reduce reads the results of earlier kernels, and later kernels read the sum") {
   on_ranks(2, [](Communicator& ranks) {
     Tensor x = values(DType::f32, 500, ranks.rank());
     std::vector<double> wanted = sums(DType::f32, 500, 2);
@@ -149,7 +149,7 @@ TEST_CASE("between computing and computing, without a wait of the host: what is 
   });
 }
 
-TEST_CASE("a tensor whose operation is not waited for lives until it is done") {
+TEST_CASE("NCCL: the memory of a tensor is kept until its operation is done, even if the caller does not wait") {
   on_ranks(2, [](Communicator& ranks) {
     for (int i = 0; i < 5; ++i) {
       ranks.all_reduce_start(values(DType::f32, 100, ranks.rank()));
@@ -161,7 +161,7 @@ TEST_CASE("a tensor whose operation is not waited for lives until it is done") {
   });
 }
 
-TEST_CASE("operations are seen with their times") {
+TEST_CASE("NCCL: observe() gets the name, size and times of each operation") {
   on_ranks(2, [](Communicator& ranks) {
     std::mutex mutex;
     std::vector<Communicator::Span> spans;
@@ -176,7 +176,7 @@ TEST_CASE("operations are seen with their times") {
   });
 }
 
-TEST_CASE("wrong tensors are refused before anything is asked of the GPU") {
+TEST_CASE("NCCL: tensors with a wrong layout, type, size or device are refused before anything is queued") {
   on_ranks(2, [](Communicator& ranks) {
     CHECK_THROWS_AS(ranks.all_reduce(Tensor::zeros({2, 3}).transpose(0, 1)), ShapeError);
     CHECK_THROWS_AS(ranks.all_reduce(Tensor::zeros({2}, DType::u8)), DTypeError);
@@ -185,7 +185,7 @@ TEST_CASE("wrong tensors are refused before anything is asked of the GPU") {
   });
 }
 
-TEST_CASE("ranks that start different operations: the error names both") {
+TEST_CASE("NCCL: when two ranks start different operations, the error names both") {
   const auto wait = [](const Tensor& x) { x.to_vector<float>(); };
   const auto said = [&](const Rank& f) {
     std::string all;
@@ -216,7 +216,7 @@ TEST_CASE("ranks that start different operations: the error names both") {
   CHECK_MESSAGE(order.find("rank 0 calls AllReduce of 5 f32, rank 1 Broadcast of 5 f32 (root 0)") != std::string::npos, order);
 }
 
-TEST_CASE("a rank that is alive and starts no operation is reported after the deadline") {
+TEST_CASE("NCCL: an operation that another, live rank does not start is reported after the deadline") {
   const auto errors = errors_of_ranks(2,
                                       [](Communicator& ranks) {
                                         const Tensor x = Tensor::ones({5});
@@ -231,7 +231,7 @@ TEST_CASE("a rank that is alive and starts no operation is reported after the de
   CHECK_MESSAGE(at_the_end[0].starts_with(late), at_the_end[0]);
 }
 
-TEST_CASE("a rank that is lost, with a word or without: the others' GPUs go on and their hosts hear of it, and nothing works any more") {
+TEST_CASE("NCCL: when a rank is lost, waits of the other ranks return, and their later operations throw RankLostError") {
   for (const bool silently : {false, true}) {
     CAPTURE(silently);
     const auto since = std::chrono::steady_clock::now();
@@ -257,7 +257,7 @@ TEST_CASE("a rank that is lost, with a word or without: the others' GPUs go on a
   }
 }
 
-TEST_CASE("two ranks on one GPU are refused by name, on both") {
+TEST_CASE("NCCL: two ranks on one GPU are refused; the error on both names both ranks") {
   std::vector<std::string> errors(2);
   std::vector<std::thread> threads;
   const auto hub = make_thread_hub(2);
@@ -329,7 +329,7 @@ double difference(const std::vector<double>& a, const std::vector<double>& b) {
 
 }  // namespace
 
-TEST_CASE("training through buckets and AdamW, whole and in parts: the losses and weights of one rank") {
+TEST_CASE("NCCL: training with gradient buckets and a whole or sharded AdamW gives the losses and weights of one rank") {
   SingleRank alone;
   const Trained wanted = train(alone, false);
   for (int n : {2, 3})
@@ -367,7 +367,7 @@ void by_hand(const std::function<void(int rank, ncclComm_t comm, cudaStream_t st
 
 }  // namespace
 
-TEST_CASE("planted: without the events between the streams sums are wrong under some schedule") {
+TEST_CASE("planted: if an event between the streams is missing, sums are wrong under some schedule") {
   // Like the communicator, but without one of the two events.
   const char* schedule = std::getenv("FLOWMAP_HOST_CUDA_SCHEDULE");
   host_cuda::Schedule::current().set("random:5");
@@ -398,7 +398,7 @@ TEST_CASE("planted: without the events between the streams sums are wrong under 
   host_cuda::Schedule::current().set(schedule ? schedule : "ordered");
 }
 
-TEST_CASE("planted: memory of the host, memory of another GPU, a freed block, a communicator after its end") {
+TEST_CASE("planted: NCCL operations on host memory, or after the communicator's end, are errors") {
   by_hand([](int r, ncclComm_t comm, cudaStream_t stream) {
     std::vector<float> host(5);
     CHECK(ncclAllReduce(host.data(), host.data(), 5, ncclFloat32, ncclSum, comm, stream) == ncclSuccess);

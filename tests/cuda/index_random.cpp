@@ -92,7 +92,7 @@ TEST_CASE("one_hot and argmax on a GPU") {
   }
 }
 
-TEST_CASE("an index out of range is reported when the device is waited for, and touches nothing") {
+TEST_CASE("an index out of range is reported at the next wait for the device, and no memory is accessed at it") {
   const DefaultDevice on_cpu(Device{});
   const auto raises = [](auto&& call) {
     call();
@@ -116,7 +116,7 @@ TEST_CASE("an index out of range is reported when the device is waited for, and 
   CHECK_NOTHROW(gpu().synchronise());
 }
 
-TEST_CASE("random numbers on a GPU are the CPU's, bit for bit") {
+TEST_CASE("random numbers on a GPU equal the CPU's, bit for bit") {
   const DefaultDevice on_cpu(Device{});
   const RandomKey key{0x123456789abcdefull, 17};
   for (const Int n : {1, 3, 4, 5, 1023, 4096, 100000}) {

@@ -49,7 +49,7 @@ Trained trained(const std::string& objective, bool recorded) {
 
 }  // namespace
 
-TEST_CASE("recorded steps are the steps, for every objective that can be recorded") {
+TEST_CASE("recorded steps give the same numbers as direct steps, for every objective that can be recorded") {
   std::int64_t recorded = 0;
   for (const std::string& name : objective_names()) {
     CAPTURE(name);

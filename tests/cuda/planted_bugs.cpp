@@ -90,7 +90,7 @@ TEST_CASE("reading one element beyond the end") {
   CHECK(stream.run(2, n, 0, copy, x.data(), y.data(), n) == "");
 }
 
-TEST_CASE("a write beyond an allocation that was not seen when it happened") {
+TEST_CASE("an unnoticed write beyond an allocation is reported at the next wait") {
   // In a child process and on another device: parent and child share device memory, so every later wait for this device reports the write again.
   const auto report = [](std::size_t size, std::ptrdiff_t i) {
     return last_words([=] {
@@ -107,7 +107,7 @@ TEST_CASE("a write beyond an allocation that was not seen when it happened") {
   CHECK(report(n, n - 1) == ".");
 }
 
-TEST_CASE("memory that is used after cudaFreeAsync") {
+TEST_CASE("device memory that is used after cudaFreeAsync") {
   const Stream stream;
   const Device<float> y(stream, n);
   Device<float> x(stream, std::vector<float>(n, 1.0f));
@@ -118,7 +118,7 @@ TEST_CASE("memory that is used after cudaFreeAsync") {
                       {"copy", "out of bounds: thread 0 of block (0, 0, 0) reads 4 bytes at memory that is not allocated"});
 }
 
-TEST_CASE("unwritten memory is NaN") {
+TEST_CASE("unwritten device memory is NaN") {
   const Stream stream;
   const Device<float> x(stream, n);
   CHECK(stream.run(1, n, 0, add_one, x.data()) == "");
@@ -128,7 +128,7 @@ TEST_CASE("unwritten memory is NaN") {
   CHECK(x.values() == std::vector<float>(n, 1.0f));
 }
 
-TEST_CASE("an element beyond a block's shared memory") {
+TEST_CASE("writing one element beyond a block's shared memory") {
   if (!races_are_checked()) return;  // for AddressSanitizer the element is inside a larger vector
   const Stream stream;
   const Device<float> y(stream, n);
@@ -149,7 +149,7 @@ TEST_CASE("__syncthreads in a branch that some threads do not take") {
   });
 }
 
-TEST_CASE("__syncthreads for one half of a warp, a shuffle for the other") {
+TEST_CASE("__syncthreads in one half of a warp and a shuffle in the other half") {
   each_schedule([](bool) {
     const Stream stream;
     const Device<float> y(stream, n);
@@ -172,7 +172,7 @@ TEST_CASE("a shuffle whose mask names lanes that have ended") {
   });
 }
 
-TEST_CASE("a shuffle to which lanes bring different masks") {
+TEST_CASE("a shuffle that lanes call with different masks") {
   each_schedule([](bool) {
     const Stream stream;
     const Device<float> y(stream, 32);

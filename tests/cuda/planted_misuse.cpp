@@ -81,7 +81,7 @@ TEST_CASE("two streams without an event between them") {
   host_cuda::Schedule::current().set("ordered");
 }
 
-TEST_CASE("the host reads pinned memory without waiting") {
+TEST_CASE("pinned memory that the host reads without waiting has its old values") {
   const Stream stream;
   const Device<float> x(stream, std::vector<float>(n, 2.0f));
   const Pinned<float> host(std::vector<float>(n, -1.0f));
@@ -91,7 +91,7 @@ TEST_CASE("the host reads pinned memory without waiting") {
   CHECK(host.values() == std::vector<float>(n, 2.0f));
 }
 
-TEST_CASE("pinned memory that is written again before its copy happened") {
+TEST_CASE("pinned memory that is written again before its copy has run") {
   const Stream stream;
   const Device<float> x(stream, n);
   for (const bool right : {false, true}) {
@@ -126,7 +126,7 @@ TEST_CASE("asynchronous copies of the wrong memory") {
   CHECK(y.values()[n - 1] == 1);
 }
 
-TEST_CASE("the host reads device memory") {
+TEST_CASE("a host read of device memory ends the program with an explanation") {
   const auto read = [](bool right) {
     return last_words([=] {
       must(cudaSetDevice(1));  // a device without memory so far: its first allocation installs a signal handler, which must replace doctest's
@@ -176,7 +176,7 @@ TEST_CASE("waiting for an event that is never recorded") {
   }
 }
 
-TEST_CASE("cuBLAS with a leading dimension that is not the matrix's") {
+TEST_CASE("cuBLAS with a wrong leading dimension") {
   const Product product;
   CHECK(product.start(1, 4, 2) == CUBLAS_STATUS_INVALID_VALUE);  // the leading dimension 1 is smaller than a column
   REQUIRE(product.start(4, 4, 2) == CUBLAS_STATUS_SUCCESS);      // the leading dimension of the transposed matrix
@@ -196,7 +196,7 @@ TEST_CASE("cuBLAS with operands beyond their allocations") {
   check_report(product.stream.wait(), {"cuBLAS: matrix A of 3 x 4, leading dimension 3, leaves its allocation"});
 }
 
-TEST_CASE("launches that no GPU takes") {
+TEST_CASE("launches with sizes that no GPU accepts") {
   const Stream stream;
   const auto refused = [&](dim3 grid, dim3 block, std::size_t shared, const char* why) {
     CHECK(host_cuda::launch(stream, grid, block, shared, [] {}) == cudaErrorInvalidValue);
@@ -209,7 +209,7 @@ TEST_CASE("launches that no GPU takes") {
 }
 
 // Last in this file: earlier tests need an unused second GPU.
-TEST_CASE("a report of one GPU's work, run by a wait for another's: thrown at a wait for the first") {
+TEST_CASE("an error of one GPU, found while waiting for another GPU, is reported at a wait for the first") {
   each_schedule([](bool) {
     const Stream here;
     const Device<float> x(here, std::vector<float>(n, 1.0f));
@@ -236,7 +236,7 @@ TEST_CASE("a report of one GPU's work, run by a wait for another's: thrown at a 
 }
 
 // The calls are in an order that two host threads could have. The schedule prefers the second GPU's work, so a wait for the first GPU runs it.
-TEST_CASE("work that is given to a GPU between its failure and who hears of it does not run") {
+TEST_CASE("work queued to a GPU after an error that is not yet reported does not run") {
   host_cuda::Schedule::current().set("descending");
   {
     const Stream here;

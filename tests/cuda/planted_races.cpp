@@ -115,7 +115,7 @@ std::vector<float> counting(unsigned count) {
 
 }  // namespace
 
-TEST_CASE("reading a neighbour's element without __syncthreads") {
+TEST_CASE("reading a neighbor's element without __syncthreads") {
   each_schedule([](bool exact) {
     const Stream stream;
     const Device<float> y(stream, n);
@@ -129,7 +129,7 @@ TEST_CASE("reading a neighbour's element without __syncthreads") {
   });
 }
 
-TEST_CASE("a sum by halving without __syncthreads between its rounds") {
+TEST_CASE("a tree reduction without __syncthreads between its rounds") {
   each_schedule([](bool exact) {
     const Stream stream;
     const Device<float> x(stream, counting(n)), y(stream, 1);
@@ -142,7 +142,7 @@ TEST_CASE("a sum by halving without __syncthreads between its rounds") {
   });
 }
 
-TEST_CASE("a tile that is written again while others read it") {
+TEST_CASE("a shared tile that is written again while other threads read it") {
   each_schedule([](bool) {
     const Stream stream;
     const Device<float> y(stream, n);
@@ -154,7 +154,7 @@ TEST_CASE("a tile that is written again while others read it") {
   });
 }
 
-TEST_CASE("lanes that talk through memory without __syncwarp") {
+TEST_CASE("lanes that exchange values through shared memory without __syncwarp") {
   each_schedule([](bool exact) {
     const Stream stream;
     const Device<float> y(stream, n);
@@ -194,7 +194,7 @@ TEST_CASE("two blocks that write one element") {
   });
 }
 
-TEST_CASE("blocks share no shared memory, but the device's") {
+TEST_CASE("shared memory of different blocks is separate; a race in the device's memory is found") {
   each_schedule([](bool) {
     const Stream stream;
     const Device<float> y(stream, 3 * n);
@@ -235,7 +235,7 @@ TEST_CASE("a sum of many threads without atomics") {
   });
 }
 
-TEST_CASE("neighbours in one word") {
+TEST_CASE("threads that write each other's half of one word") {
   each_schedule([](bool) {
     const Stream stream;
     const Device<std::uint16_t> y(stream, n - 1);
@@ -246,7 +246,7 @@ TEST_CASE("neighbours in one word") {
   });
 }
 
-TEST_CASE("a flag that many raise") {
+TEST_CASE("a flag that many threads set to the same value") {
   each_schedule([](bool exact) {
     const Stream stream;
     const Device<int> flag(stream, std::vector<int>{0});

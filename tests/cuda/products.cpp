@@ -136,7 +136,7 @@ TEST_CASE("products on a GPU: odd sizes, all transpositions") {
         });
 }
 
-TEST_CASE("products on a GPU: bias, accumulate and alpha, sums of nothing") {
+TEST_CASE("products on a GPU: bias, accumulate and alpha, and an empty inner dimension") {
   for (bool bias : {false, true})
     for (bool accumulate : {false, true})
       for (double alpha : {1.0, -0.37})
@@ -178,7 +178,7 @@ TEST_CASE("products on a GPU: a rounded weight's NaN and infinity pass through")
   CHECK(got[4] == 1.0f);
 }
 
-TEST_CASE("products on a GPU: TF32 is near, and off again") {
+TEST_CASE("products on a GPU: TF32 products are close to exact ones") {
   fm::cuda::allow_tf32(true);
   const OnGpu<float> a(random_values<float>(16 * 16, 1)), b(random_values<float>(16 * 16, 2)), c(std::vector<float>(16 * 16)),
       d(std::vector<float>(16 * 16));
@@ -189,7 +189,7 @@ TEST_CASE("products on a GPU: TF32 is near, and off again") {
   for (std::size_t i = 0; i < near.size(); ++i) CHECK(std::fabs(near[i] - exact[i]) < 2e-2);
 }
 
-TEST_CASE("products on a GPU: nothing is asked of the device in a steady step; sizes that cuBLAS cannot count are named") {
+TEST_CASE("products on a GPU: a repeated product allocates nothing; sizes beyond cuBLAS's integers are errors") {
   const Case s{.m = 20, .n = 24, .k = 28, .tb = true, .bias = true};
   const auto run = [&] { CHECK(count_bad(s, fm::cpu::gemm_kernels().bf16_rounding_out, gpu().gemm.bf16_rounding_out) == 0); };
   run();
@@ -261,12 +261,12 @@ TEST_CASE("convolutions on a GPU: kernels, strides and paddings") {
   check_conv({1, 2, 3, 3, 2, 1, 1, 1, 1, 4, 4});  // whole rows of padding
 }
 
-TEST_CASE("convolutions on a GPU: nothing to do") {
+TEST_CASE("convolutions on a GPU: an empty batch, and a kernel larger than the image") {
   check_conv({0, 3, 4, 4, 2, 3, 3});
   check_conv({2, 3, 2, 2, 2, 3, 3});  // the kernel does not fit: no output pixel
 }
 
-TEST_CASE("convolutions on a GPU: patches that do not fit into the workspace at once") {
+TEST_CASE("convolutions on a GPU: a patch matrix larger than the workspace") {
   const ConvShape s{1, 1, 112, 112, 2, 40, 40};  // 1600 taps at 5329 pixels, cut into two pieces
   check_conv(s, fm::cpu::conv_kernels().f32, gpu().conv.f32, true, false);
 }

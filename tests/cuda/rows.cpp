@@ -82,14 +82,14 @@ bool bit(int which, int i) { return (which >> i & 1) != 0; }
 template <class T, class S, class X>
 struct NormCase {
   Rows shape;
-  bool centred;
+  bool centered;
   Both<X> x;
   Both<S> scale, shift;
   Both<T> weight, bias, mean, rstd;
 
-  NormCase(const Rows& s, bool centred_, const Has& has)
+  NormCase(const Rows& s, bool centered_, const Has& has)
       : shape(s),
-        centred(centred_),
+        centered(centered_),
         x(s.rows * s.width, 1),
         scale(s.groups() * ld(), 2, has.scale),
         shift(s.groups() * ld(), 3, has.shift),
@@ -109,11 +109,11 @@ struct NormCase {
     Both<S> y(shape.rows * shape.width, 8);
     for (const Side side : sides) {
       const auto& k = stream_table<T, S, X>(side);
-      (centred ? k.layer_norm_value : k.rms_norm_value)(args(side), y.on(side));
+      (centered ? k.layer_norm_value : k.rms_norm_value)(args(side), y.on(side));
     }
     FM_CHECK_SAME(y, S);
     FM_CHECK_SAME(rstd, T);
-    if (centred) FM_CHECK_SAME(mean, T);
+    if (centered) FM_CHECK_SAME(mean, T);
   }
 
   void push(int which) {
@@ -125,7 +125,7 @@ struct NormCase {
     Both<T> dweight(s.width, 15, weight.on(Side::cpu) && bit(which, 3)), dbias(s.width, 16, bias.on(Side::cpu) && bit(which, 4));
     for (const Side side : sides) {
       const auto& k = stream_table<T, S, X>(side);
-      (centred ? k.layer_norm_push : k.rms_norm_push)(
+      (centered ? k.layer_norm_push : k.rms_norm_push)(
           args(side), {dx.on(side), dweight.on(side), dbias.on(side), dscale.on(side), dshift.on(side), tangent_ld(), dy.on(side)});
     }
     FM_CHECK_SAME(dy, S);
@@ -142,7 +142,7 @@ struct NormCase {
         workspace(fm::rows::norm_workspace(s.rows, s.width, s.share), 27);
     for (const Side side : sides) {
       const auto& k = stream_table<T, S, X>(side);
-      (centred ? k.layer_norm_pull : k.rms_norm_pull)(args(side), {gy.on(side), gx.on(side), gweight.on(side), gbias.on(side),
+      (centered ? k.layer_norm_pull : k.rms_norm_pull)(args(side), {gy.on(side), gx.on(side), gweight.on(side), gbias.on(side),
                                                                    gscale.on(side), gshift.on(side), tangent_ld(), workspace.on(side)});
     }
     FM_CHECK_SAME(gx, X);
@@ -154,10 +154,10 @@ struct NormCase {
 };
 
 template <class T, class S, class X>
-void check_norm(const Rows& s, bool centred, const Has& has, bool thorough) {
-  INFO(describe(s) << ", centred " << centred << ", weight " << has.weight << ", bias " << has.bias << ", scale " << has.scale << ", shift "
+void check_norm(const Rows& s, bool centered, const Has& has, bool thorough) {
+  INFO(describe(s) << ", centered " << centered << ", weight " << has.weight << ", bias " << has.bias << ", scale " << has.scale << ", shift "
                    << has.shift << ", " << sizeof(S) << " bytes beside " << sizeof(X));
-  NormCase<T, S, X> c(s, centred, has);
+  NormCase<T, S, X> c(s, centered, has);
   c.value();
   for (const int which : {31, 30, 1, 2, 4, 8, 16, 0}) {
     c.push(which);
@@ -168,19 +168,19 @@ void check_norm(const Rows& s, bool centred, const Has& has, bool thorough) {
 
 }  // namespace
 
-TEST_CASE("norms on a GPU are the CPU's") {
+TEST_CASE("norms on a GPU equal the CPU's") {
   for (const Rows& s : shapes)
     for (const Has& has : forms)
-      for (const bool centred : {true, false}) each_stream([&]<class T, class S, class X>(T, S, X) { check_norm<T, S, X>(s, centred, has, s.rows == 20); });
+      for (const bool centered : {true, false}) each_stream([&]<class T, class S, class X>(T, S, X) { check_norm<T, S, X>(s, centered, has, s.rows == 20); });
 }
 
-TEST_CASE("norms on a GPU: more rows than a block of partial sums has at least, no rows, no columns") {
+TEST_CASE("norms on a GPU: many rows, no rows and no columns") {
   // The number of rows matters only in pull, which sums over rows.
   for (const Rows& s : {Rows{4200, 3, 1}, Rows{4201, 2, 10}, Rows{300, 5, 100}})
-    for (const bool centred : {true, false})
+    for (const bool centered : {true, false})
       each_stream([&]<class T, class S, class X>(T, S, X) {
-        INFO(describe(s) << ", centred " << centred << ", " << sizeof(S) << " bytes beside " << sizeof(X));
-        NormCase<T, S, X> c(s, centred, {true, true, true, true});
+        INFO(describe(s) << ", centered " << centered << ", " << sizeof(S) << " bytes beside " << sizeof(X));
+        NormCase<T, S, X> c(s, centered, {true, true, true, true});
         c.pull(31);
       });
   each_type([&]<class T, class S>(T, S) {
@@ -197,7 +197,7 @@ TEST_CASE("norms on a GPU: more rows than a block of partial sums has at least, 
   });
 }
 
-TEST_CASE("SwiGLU on a GPU is the CPU's") {
+TEST_CASE("SwiGLU on a GPU equals the CPU's") {
   for (const Rows& s : shapes)
     each_type([&]<class T, class S>(T, S) {
       INFO(describe(s) << ", " << sizeof(S) << " bytes");
@@ -215,7 +215,7 @@ TEST_CASE("SwiGLU on a GPU is the CPU's") {
     });
 }
 
-TEST_CASE("gated residuals on a GPU are the CPU's") {
+TEST_CASE("gated residuals on a GPU equal the CPU's") {
   for (const Rows& s : shapes)
     each_stream([&]<class T, class S, class X>(T, S, X) {
       const Int n = s.rows * s.width, ld = 3 * s.width + 1, tangent_ld = s.width + 2;
@@ -240,7 +240,7 @@ TEST_CASE("gated residuals on a GPU are the CPU's") {
     });
 }
 
-TEST_CASE("rotations on a GPU are the CPU's, also in place") {
+TEST_CASE("rotations on a GPU equal the CPU's, also in place") {
   struct Shape {
     Int batch, tokens, parts, rotated, heads, dim;
   };
@@ -302,7 +302,7 @@ void check_cross_entropy(const Rows& s, bool soft) {
 
 }  // namespace
 
-TEST_CASE("softmax, log-softmax and cross-entropy on a GPU are the CPU's") {
+TEST_CASE("softmax, log-softmax and cross-entropy on a GPU equal the CPU's") {
   for (const Rows& s : shapes) {
     check_softmax<float>(s);
     check_softmax<double>(s);
@@ -314,7 +314,7 @@ TEST_CASE("softmax, log-softmax and cross-entropy on a GPU are the CPU's") {
 }
 
 // The GPU checks the labels, and the caller gets the error of a bad label only when it waits. Until then no kernel may read memory at that label.
-TEST_CASE("cross-entropy on a GPU: the loss of a class out of range is NaN, of the others unharmed") {
+TEST_CASE("cross-entropy on a GPU: the loss of a class out of range is NaN; the other losses are finite") {
   Both<float> x(3 * 5, 1), dx(3 * 5, 2), top(3, 3), loss(3, 4), dloss(3, 5), sum(3, 6);
   for (const Int bad : {Int(-1), Int(5), Int(1) << 50}) {
     Both<Int> labels(std::vector<Int>{2, bad, 4});

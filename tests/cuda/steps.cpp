@@ -118,7 +118,7 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 }  // namespace
 
-TEST_CASE("a steady step waits for nothing and asks for no memory: flow matching, CMT, MeanFlow by JVP") {
+TEST_CASE("a warm step neither waits for the device nor allocates memory, for flow matching, CMT and MeanFlow by JVP") {
   const DitDh teacher = Trained::make(false);
   Trained fm(false), cmt(true), mfd(true);
   check_steady(fm, [&](std::uint32_t step) { return flow_matching(velocity(fm.model), draw_diagonal(batch(step), fm_config), fm_config); });
@@ -129,7 +129,7 @@ TEST_CASE("a steady step waits for nothing and asks for no memory: flow matching
   check_steady(mfd, [&](std::uint32_t step) { return loss_on(mfd_config, {.net = flow_map(mfd.model), .velocity = fm::teacher(guided(teacher))}, batch(step)); });
 }
 
-TEST_CASE("a gradient that is not finite changes nothing and is found where its norm is read") {
+TEST_CASE("a gradient that is not finite changes no weight; the optimizer reports it") {
   Trained t(false);
   const Loss loss = [&](std::uint32_t step) { return flow_matching(velocity(t.model), draw_diagonal(batch(step), fm_config), fm_config); };
   train(t, 0, loss);
@@ -195,13 +195,13 @@ void check_replays(bool mean_flow, const PathLoss& loss) {
 
 }  // namespace
 
-TEST_CASE("replayed steps are the steps, bit for bit: flow matching, MeanFlow by JVP with a guided teacher") {
+TEST_CASE("replayed steps give the same bits as direct steps, for flow matching and for MeanFlow by JVP with a guided teacher") {
   const DitDh teacher = Trained::make(false);
   check_replays(false, [](const DitDh& m, const PathBatch& p) { return flow_matching(velocity(m), p, fm_config); });
   check_replays(true, [&](const DitDh& m, const PathBatch& p) { return mean_flow(flow_map(m), p, fm::teacher(guided(teacher)), mfd_config); });
 }
 
-TEST_CASE("work that a repetition could not do is refused, and the device stays usable") {
+TEST_CASE("recording refuses uploads and downloads, and the device stays usable") {
   const Tensor x = Tensor::full({4}, 2);
   Graph graph(gpu);
   CHECK_THROWS_WITH_AS(graph.replay(), doctest::Contains("replay() was called before record()"), Error);
@@ -214,7 +214,7 @@ TEST_CASE("work that a repetition could not do is refused, and the device stays 
   CHECK_THROWS_AS(Graph(Device::cuda(9)), DeviceError);
 }
 
-TEST_CASE("uploads beside the computing: into memory that is still read, several at a time, taken or not") {
+TEST_CASE("uploads during computation do not overwrite memory still in use; several can run at once, and one may stay unused") {
   for (const std::int64_t n : {std::int64_t{3}, std::int64_t{5000}, std::int64_t{1200000}}) {
     CAPTURE(n);
     const Tensor ones = Tensor::ones({n}, DType::f32, Device{}), threes = ones * 3.0;
@@ -232,7 +232,7 @@ TEST_CASE("uploads beside the computing: into memory that is still read, several
   }
 }
 
-TEST_CASE("numbers that were asked for come without what was asked later") {
+TEST_CASE("Arriving delivers the values from before later writes, with a single wait") {
   const Tensor x = Tensor::full({}, 3.5);
   Arriving numbers({Late(x), Late(2.0), Late(x * 2.0)});
   x.fill(9);

@@ -78,7 +78,7 @@ void same_curves(const fs::path& a, const fs::path& b, double tolerance) {
 
 }  // namespace
 
-TEST_CASE("every stage of the chain follows the CPU's losses and gradients, no step waits for the device, and recorded steps are the steps") {
+TEST_CASE("every stage on a GPU has the CPU's curves; steps do not wait for the device; recorded steps give the same checkpoints") {
   const TempFolder folder;
   const Arguments exact{"--mfd.objective.pairs.exact-share", "true"};
   train("cpu", "pipeline", folder / "cpu", exact);
@@ -100,7 +100,7 @@ TEST_CASE("every stage of the chain follows the CPU's losses and gradients, no s
   }
 }
 
-TEST_CASE("a gradient that is not finite ends the run a step later and leaves the last checkpoint") {
+TEST_CASE("a gradient that is not finite ends the run with code 4; the last checkpoint stays unchanged") {
   const TempFolder folder;
   for (const std::string stage : {"encoder", "stats", "fm"}) train("cpu", stage, folder / "run");
   const std::string before = read_file(folder / "run/fm/checkpoints/latest/model.safetensors");
@@ -112,7 +112,7 @@ TEST_CASE("a gradient that is not finite ends the run a step later and leaves th
   CHECK(read_file(folder / "run/fm/checkpoints/latest/model.safetensors") == before);
 }
 
-TEST_CASE("a checkpoint of one device is one of the other") {
+TEST_CASE("a run can resume on the GPU from a checkpoint of the CPU, and the other way round") {
   const TempFolder folder;
   for (const std::string stage : {"encoder", "stats", "fm"}) train("cpu", stage, folder / "whole");
   for (const auto& [first, second] : {std::pair{"cpu", "cuda"}, {"cuda", "cpu"}}) {
@@ -145,7 +145,7 @@ void begin(const fs::path& out) { fs::copy(encoded(), out, fs::copy_options::rec
 
 }  // namespace
 
-TEST_CASE("two ranks on two GPUs, in two processes, have the losses of one; the optimizer whole and in parts") {
+TEST_CASE("two ranks on two GPUs have the losses of one rank, with a whole and with a sharded optimizer") {
   const TempFolder folder;
   begin(folder / "alone");
   train("cuda", "fm", folder / "alone", twelve);
@@ -161,13 +161,13 @@ TEST_CASE("two ranks on two GPUs, in two processes, have the losses of one; the 
   }
 }
 
-TEST_CASE("two ranks that diverge both end with 4") {
+TEST_CASE("two ranks whose training diverges both exit with code 4") {
   const TempFolder folder;
   begin(folder / "run");
   for (const Result& r : train_on_ranks(2, "each", "fm", folder / "run", {"--steps", "40", "--batch", "12", "--lr", "1e30"})) CHECK_MESSAGE(r.code == 4, r.err);
 }
 
-TEST_CASE("a rank that is killed: the other says so and ends with 76, though its GPU waits for that rank") {
+TEST_CASE("when a rank is killed, the other rank reports the loss and exits with code 76") {
   const TempFolder folder;
   begin(folder / "run");
   const auto results = train_on_ranks(2, "each", "fm", folder / "run", {"--steps", "100000", "--batch", "12", "--log-every", "100", "--ckpt-every", "10", "--sample-every", "-1"}, [&](int rank, pid_t pid) {
@@ -179,7 +179,7 @@ TEST_CASE("a rank that is killed: the other says so and ends with 76, though its
   CHECK_MESSAGE(has(results[0].err, "rank 1 was lost: its process ended; the last checkpoint is "), results[0].err);
 }
 
-TEST_CASE("more ranks than GPUs, and two on one, are refused by name") {
+TEST_CASE("two training ranks on one GPU both exit with code 2 and an error that names both") {
   const TempFolder folder;
   begin(folder / "run");
   for (const Result& r : train_on_ranks(2, "cuda:1", "fm", folder / "run", twelve)) {

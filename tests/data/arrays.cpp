@@ -67,7 +67,7 @@ TEST_CASE("NumPy's f16, big-endian f64 and i16 become the same f32 rows") {
   CHECK(b.x.shape() == Shape{4, 2, 3});
 }
 
-TEST_CASE("pictures in an npz with splits of its own, as MedMNIST has them, in (h, w, c)") {
+TEST_CASE("images are read from an npz in (h, w, c) layout with its own splits, like MedMNIST") {
   const std::string spec = golden("medmnist_like.npz") + "?x=train_images,y=train_labels,test_x=test_images,test_y=test_labels,layout=hwc";
   const auto train = open_source(spec, Split::train), test = open_source(spec, Split::test);
   CHECK(train->shape() == Shape{3, 2, 4});
@@ -95,7 +95,7 @@ TEST_CASE("pictures in an npz with splits of its own, as MedMNIST has them, in (
   CHECK(has(error_of([&] { open_dataset(golden("f16.npy"), Split::train); }), "samples are f32 [2, 3]; a data set in memory needs images"));
 }
 
-TEST_CASE("labels in a file of their own, points without any") {
+TEST_CASE("labels are read from a separate file; arrays without labels have one class") {
   const TempFolder folder;
   write_npy<float>(folder / "x.npy", {4, 2}, std::vector<float>{0, 1, 2, 3, 4, 5, 6, 7});
   write_npy<std::int64_t>(folder / "y.npy", {4}, std::vector<std::int64_t>{2, 0, 1, 2});
@@ -125,7 +125,7 @@ TEST_CASE("labels in a file of their own, points without any") {
   CHECK(has(error_of([&] { open_source(spec + "?test=" + (folder / "other.npy").string(), Split::test); }), "both splits need rows of one shape and type"));
 }
 
-TEST_CASE("noise that comes with the samples: of the same rows, in the training split, part of what the data is") {
+TEST_CASE("noise stored with the samples belongs to the same rows, only in the training split, and changes the fingerprint") {
   const TempFolder folder;
   const fs::path file = folder.path() / "pairs.npz";
   const auto write = [&](float first, std::int64_t columns) {
@@ -165,7 +165,7 @@ TEST_CASE("noise that comes with the samples: of the same rows, in the training 
   CHECK(has(error_of([&] { open_source(spec_of(levels_file) + "?noise=e", Split::train); }), "noise=e needs samples of floats"));
 }
 
-TEST_CASE("a file larger than memory is mapped: any row is there at once") {
+TEST_CASE("a file larger than memory is mapped, and any row is read without loading the file") {
   const TempFolder folder;
   const std::int64_t n = 1 << 20;  // n rows of n numbers: a sparse file of 4 TiB
   if (!test::room_for_file(4 * std::uint64_t(n) * std::uint64_t(n) + 4096)) {
@@ -188,7 +188,7 @@ TEST_CASE("a file larger than memory is mapped: any row is there at once") {
   CHECK(!source->stamp(0));
 }
 
-TEST_CASE("values that f32 does not hold are refused with file, row and place") {
+TEST_CASE("values that f32 cannot represent are refused with file, row and index") {
   const TempFolder folder;
   const auto error = [&](const char* file) { return error_of([&] { values(*open_source(spec_of(folder / file), Split::train), 1); }); };
   std::vector<float> x(12, 1.0f);
@@ -213,7 +213,7 @@ TEST_CASE("values that f32 does not hold are refused with file, row and place") 
   CHECK(has(error_of([] { open_source("arrays", Split::train); }), "write arrays:FILE.npy"));
 }
 
-TEST_CASE("the place of a bad value has as many numbers as the rows have dimensions") {
+TEST_CASE("the index of a bad value has as many numbers as the rows have dimensions") {
   const TempFolder folder;
   std::vector<float> x(2 * 2 * 3 * 4, 0.0f);
   x[24 + 12 * 1 + 4 * 2 + 3] = std::numeric_limits<float>::infinity();
@@ -226,7 +226,7 @@ TEST_CASE("the place of a bad value has as many numbers as the rows have dimensi
   CHECK(has(error_of([&] { values(*open_source(spec_of(folder / "x.npy"), Split::train), 0); }), "row 0 has nan at [1]:"));
 }
 
-TEST_CASE("arrays of a damaged npz are refused; a file is a npz by its first bytes, and a short one is none") {
+TEST_CASE("arrays of a damaged npz are refused; a file counts as npz by its first bytes if it has at least four") {
   const TempFolder folder;
   const auto check = [&](const char* name, const char* query, std::size_t place) {
     CAPTURE(name);

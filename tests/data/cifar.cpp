@@ -59,7 +59,7 @@ std::string error(const std::string& spec, Split split = Split::train) {
 
 }  // namespace
 
-TEST_CASE("CIFAR-10: five files in their order, labels, planes, names, and the test's file") {
+TEST_CASE("CIFAR-10: images, labels and class names come from five training files in order and one test file") {
   const TempFolder folder;
   write_cifar10(folder.path());
   const std::string spec = spec_of("cifar10", folder);
@@ -90,7 +90,7 @@ TEST_CASE("CIFAR-10: five files in their order, labels, planes, names, and the t
   CHECK(size.channels == 3);
 }
 
-TEST_CASE("CIFAR-100: fine and coarse labels") {
+TEST_CASE("CIFAR-100 has fine or coarse labels") {
   const TempFolder folder;
   write_file(folder / "train.bin", 50000, {{0, {19, 99}, 5}, {49999, {3, 70}, 6}});
   write_file(folder / "test.bin", 10000, {{7, {1, 2}, 8}});
@@ -114,7 +114,7 @@ TEST_CASE("CIFAR-100: fine and coarse labels") {
   CHECK(has(error(spec_of("cifar100", folder, "?labels=both")), "labels"));
 }
 
-TEST_CASE("files that are missing, cut, too long, or have a label without a name are refused by their names") {
+TEST_CASE("files that are missing, of the wrong size, or with a label without a name are refused with the file's name") {
   const TempFolder folder;
   write_cifar10(folder.path());
   const std::string spec = spec_of("cifar10", folder);

@@ -29,7 +29,7 @@ std::string message_of(std::string_view text, const Names& names) {
 
 }  // namespace
 
-TEST_CASE("ImageNet's classes: a thousand in the order of their ids, and those that everyone knows") {
+TEST_CASE("ImageNet has 1000 classes in the order of their ids, and well-known classes have the usual labels") {
   const Names names = read_class_names("imagenet", 1000);
   REQUIRE(names.size() == 1000);
   CHECK(std::is_sorted(names.begin(), names.end()));
@@ -46,14 +46,14 @@ TEST_CASE("ImageNet's classes: a thousand in the order of their ids, and those t
   CHECK(message_of("-1", names) == "label -1: there are 1000 classes, 0 to 999");
 }
 
-TEST_CASE("folders named by ids get their words; other names stay") {
+TEST_CASE("folders named by WordNet ids get their words; other names are unchanged") {
   CHECK(with_words({"n02099601", "n02444819"}) == Names{"n02099601 golden retriever", "n02444819 otter"});
   CHECK(with_words({"n02099601", "dog"}) == Names{"n02099601", "dog"});
   CHECK(with_words({"n99999999"}) == Names{"n99999999"});
   CHECK(short_class_name("n99999999") == "n99999999");
 }
 
-TEST_CASE("a number that is also the name of another class is asked about") {
+TEST_CASE("a number that is also the name of another class is refused as ambiguous") {
   const Names names{"0", "1", "10", "2"};                                  // names of folders in byte order
   CHECK(label_named("0", names, 4) == 0);
   CHECK(label_named("1", names, 4) == 1);
@@ -66,7 +66,7 @@ TEST_CASE("a number that is also the name of another class is asked about") {
   CHECK_THROWS_WITH_AS(label_named("cat", {}, 5), doctest::Contains("no names are known: --class-names FILE gives them"), ConfigError);
 }
 
-TEST_CASE("a file has a line for each class") {
+TEST_CASE("a file of class names needs one line for each class") {
   TempFolder folder;
   const std::string file = (folder / "names.txt").string();
   write_atomically(file, "# fruit\napple, pomme\r\n\nberry\n");
@@ -77,14 +77,14 @@ TEST_CASE("a file has a line for each class") {
   CHECK_THROWS_AS(read_class_names((folder / "none").string(), 2), FileError);
 }
 
-TEST_CASE("names of a data set without reading it") {
+TEST_CASE("class names of a data set are known without reading its images") {
   CHECK(class_names_of("shapes?count=4294967296,size=1024").size() == 10);
   CHECK(class_names_of("fashion-mnist:/nowhere")[9] == "Ankle boot");
   CHECK_THROWS_AS(class_names_of("folder:/nowhere?size=8"), FileError);
   CHECK_THROWS_AS(class_names_of("mnist"), ConfigError);
 }
 
-TEST_CASE("as many columns as 4096 pixels hold") {
+TEST_CASE("a grid has as many columns as fit into 4096 pixels") {
   CHECK(fitting_columns(1000, 8, 2) == 204);          // columns of 20 pixels
   CHECK(fitting_columns(16, 256, 1) == 15);           // columns of 260 pixels
   CHECK(fitting_columns(16, 256, 1, 300) == 14);

@@ -86,7 +86,7 @@ double largest_correlation(const std::vector<Numbers>& all) {
 
 }  // namespace
 
-TEST_CASE("a crop's area, aspect and place are uniform, and independent") {
+TEST_CASE("a crop's area, aspect and place are uniform and independent") {
   constexpr std::int64_t side = 20;
   const CropRecipe recipe{.size = 8, .scale_low = 0.4, .scale_high = 0.7, .jitter = 0};    // the aspect is the default, 4/3, with which every box fits into the image
   std::vector<Numbers> u(5);
@@ -109,7 +109,7 @@ TEST_CASE("a crop's area, aspect and place are uniform, and independent") {
   CHECK(near_within(mirrored / samples, 0.5, 0.03));
 }
 
-TEST_CASE("a box ends where the image does, and the share of mirrored crops is the recipe's") {
+TEST_CASE("a crop stays inside the image, and the share of mirrored crops is the recipe's") {
   const CropRecipe wide{.size = 6, .scale_low = 1, .scale_high = 1, .aspect = 4, .flip = 0.2, .jitter = 0};
   double mirrored = 0;
   for (const Box& b : boxes(random_crops(ramps(samples, 12, 16), numbered(samples), {3, 4}, 0, wide), 12, 16)) {
@@ -123,7 +123,7 @@ TEST_CASE("a box ends where the image does, and the share of mirrored crops is t
   CHECK(near_within(mirrored / samples, 0.2, 0.025));
 }
 
-TEST_CASE("the whole image without changes is itself, enlarged it is bilinear with its edges continued") {
+TEST_CASE("a crop of the whole image equals the image; enlarging is bilinear and repeats the edges") {
   const CropRecipe whole{.size = 8, .scale_low = 1, .scale_high = 1, .aspect = 1, .flip = 0, .jitter = 0};
   const Tensor image = random_uniform({3, 2, 8, 8}, {7, 8}, 0, DType::f32);
   const std::vector<double> same = random_crops(image, numbered(3), {3, 4}, 0, whole).to_vector<double>(), given = image.to_vector<double>();
@@ -172,7 +172,7 @@ TEST_CASE("brightness and contrast are uniform in [1 - jitter, 1 + jitter], and 
   CHECK(*std::min_element(cut.begin(), cut.end()) == 0);                                          // a contrast above 1 would give a negative value
 }
 
-TEST_CASE("a crop depends on key, draw and sample number alone") {
+TEST_CASE("a crop depends only on key, draw and sample number") {
   const CropRecipe recipe{.size = 5};
   const Tensor images = random_uniform({4, 2, 9, 7}, {7, 8}, 0, DType::f32);
   const auto crops = [&](const Samples& numbers, const std::vector<std::int64_t>& rows, RandomKey key, std::uint32_t draw) {
@@ -191,7 +191,7 @@ TEST_CASE("a crop depends on key, draw and sample number alone") {
 }
 
 // A training that is resumed with a newer version must make the same draws as with the older one, so the random numbers are fixed here.
-TEST_CASE("the draws stay what they are") {
+TEST_CASE("random crops and shifts keep their recorded values") {
   const CropRecipe recipe{.size = 2, .scale_low = 0.1, .scale_high = 0.9, .aspect = 2, .flip = 0.5, .jitter = 0.3};
   const Tensor image = ramps(3, 16, 16);
   const std::vector<double> crops = random_crops(image, {1, 2, 1000000007}, {3, 4}, 5, recipe).to_vector<double>();
@@ -206,7 +206,7 @@ TEST_CASE("the draws stay what they are") {
     }
 }
 
-TEST_CASE("a shift moves by whole pixels, each as often; zeros come in; the share of mirrored images is the one asked for") {
+TEST_CASE("random shifts are whole pixels, equally frequent and filled with zeros; the given share is mirrored") {
   constexpr std::int64_t reach = 2, height = 7, width = 9;
   std::vector<float> one;
   for (int i = 0; i < 2 * height * width; ++i) one.push_back(static_cast<float>(i + 1));

@@ -44,7 +44,7 @@ void write_small_fashion(const fs::path& folder) {
 
 }  // namespace
 
-TEST_CASE("IDX files in gzip become a data set") {
+TEST_CASE("gzip-compressed IDX files are read as a data set") {
   TempFolder folder;
   write_small_fashion(folder.path());
   const Dataset d = load_fashion_mnist(Split::train, folder.path());
@@ -60,7 +60,7 @@ TEST_CASE("IDX files in gzip become a data set") {
   CHECK(first_samples(d, 2).labels.size() == 2);
 }
 
-TEST_CASE("missing and damaged files are one clear error") {
+TEST_CASE("missing and damaged files are reported with their name and a reason") {
   TempFolder folder;
   write_small_fashion(folder.path());
   const fs::path images = folder / "train-images-idx3-ubyte.gz", labels = folder / "train-labels-idx1-ubyte.gz";
@@ -88,7 +88,7 @@ TEST_CASE("missing and damaged files are one clear error") {
   CHECK(has(error_of(load), "label 10 is above 9"));
 }
 
-TEST_CASE("the real Fashion-MNIST, when installed") {
+TEST_CASE("the real Fashion-MNIST, if installed, has the expected images and labels") {
   Dataset d;
   try {
     d = open_dataset("fashion-mnist?size=32,limit=1000", Split::test);
@@ -106,7 +106,7 @@ TEST_CASE("the real Fashion-MNIST, when installed") {
   CHECK(histogram == std::vector<int>(10, 6000));
 }
 
-TEST_CASE("shapes depend on seed and index only") {
+TEST_CASE("shapes depend only on seed, split and index") {
   const Dataset d = open_dataset("shapes?count=40,size=32,seed=5", Split::train);
   CHECK(d.count == 40);
   CHECK(d.channels == 3);
@@ -125,7 +125,7 @@ TEST_CASE("shapes depend on seed and index only") {
   CHECK(crc32(0, grey.pixels.data(), uInt(grey.pixels.size())) == 3284589691u);
 }
 
-TEST_CASE("every shape stands out from its ground and has smooth edges") {
+TEST_CASE("every shape contrasts with its background and has smooth edges") {
   const Dataset d = open_dataset("shapes?count=200,channels=1", Split::train);
   for (std::int64_t i = 0; i < d.count; ++i) {
     const std::set<int> levels(d.sample(i), d.sample(i) + d.sample_size());
@@ -135,7 +135,7 @@ TEST_CASE("every shape stands out from its ground and has smooth edges") {
   }
 }
 
-TEST_CASE("a folder of class-named folders") {
+TEST_CASE("a folder with one folder per class is read as a data set") {
   TempFolder folder;
   for (const char* name : {"b", "a"}) {
     fs::create_directory(folder / name);
@@ -180,7 +180,7 @@ TEST_CASE("folders named train and test are the splits") {
   CHECK(planes == std::vector<std::uint8_t>(12, 2));
 }
 
-TEST_CASE("a test split that lacks a class has the training split's labels; an unknown class is an error") {
+TEST_CASE("a test split without some classes keeps the labels of the training split; an unknown class is an error") {
   TempFolder folder;
   for (const char* name : {"train/a", "train/b", "train/c", "val/c"}) fs::create_directories(folder / name);
   for (const char* name : {"train/a", "train/b", "train/c"}) write_png(folder / name / "1.png", blank_image(4, 4, 1, 1));
@@ -197,7 +197,7 @@ TEST_CASE("a test split that lacks a class has the training split's labels; an u
   CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "neither test/ nor val/"));
 }
 
-TEST_CASE("folders without pictures are no classes, and are named with what was passed over") {
+TEST_CASE("folders without images are no classes; notes list skipped folders and files") {
   TempFolder folder;
   for (const char* name : {"train/apple", "train/berry", "train/__pycache__", "train/@eaDir", "train/.hidden", "train/deep/er", "test/apple", "test/@eaDir"})
     fs::create_directories(folder / name);
@@ -234,7 +234,7 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
   CHECK(has(error_of([&] { notes(Split::test); }), "test/@eaDir: not a class of the training split, "));
 }
 
-TEST_CASE("wrong specifications are named") {
+TEST_CASE("wrong specifications are refused, and the error names the wrong part") {
   const auto error = [](const char* spec) { return error_of([&] { open_dataset(spec, Split::train); }); };
   CHECK(has(error("mnist"), "unknown data set 'mnist'; there are fashion-mnist[:FOLDER], shapes, sines, folder:PATH?size=N, zip:FILE.zip?size=N, tar:"));
   CHECK(has(error("shapes?colour=1"), "shapes has no option 'colour'; options: count, size, channels, seed"));

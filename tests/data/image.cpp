@@ -32,7 +32,7 @@ Image noise(int width, int height, int channels, int smooth = 1) {
 
 }  // namespace
 
-TEST_CASE("PNG files come back as they went") {
+TEST_CASE("encoding and decoding a PNG gives the same image") {
   for (int channels : {1, 3}) {
     for (const auto& [w, h] : {std::pair{1, 1}, {7, 5}, {64, 33}, {1, 100}}) {
       for (int smooth : {1, 5}) {
@@ -49,7 +49,7 @@ TEST_CASE("PNG files come back as they went") {
   CHECK_THROWS_AS(encode_png(blank_image(2, 2, 4)), ShapeError);
 }
 
-TEST_CASE("a PNG has three chunks, and its data are the filtered rows and no byte more") {
+TEST_CASE("a PNG has three chunks, and its data are exactly the filtered rows") {
   const auto big_endian = [](const std::vector<std::uint8_t>& b, std::size_t at) { return std::uint32_t(b[at]) << 24 | b[at + 1] << 16 | b[at + 2] << 8 | b[at + 3]; };
   for (int channels : {1, 3}) {
     const Image image = noise(300, 5, channels);
@@ -80,13 +80,13 @@ TEST_CASE("a PNG has three chunks, and its data are the filtered rows and no byt
   CHECK(filter_of({2, 1, 3, {5, 6, 7, 5, 6, 7}}, 0) == 1);                     // the left neighbor is the previous pixel, not the previous byte
 }
 
-TEST_CASE("a picture that was not made has no size, and errors name what was given") {
+TEST_CASE("an image without a size cannot be encoded; the error gives its size, channels and bytes") {
   CHECK_THROWS_WITH_AS(encode_png(Image{}), "encode_png: 0x0 with 0 channels and 0 bytes: needs 1 or 3 channels and width*height*channels bytes", ShapeError);
   CHECK_THROWS_WITH_AS(encode_png(Image{2, 2, 1, {1, 2, 3}}), doctest::Contains("2x2 with 1 channels and 3 bytes"), ShapeError);
   for (const Image& bad : {Image{0, 2, 1, {}}, Image{2, 0, 1, {}}, Image{-2, -2, 1, {1, 2, 3, 4}}, Image{1, 1, 2, {1, 2}}}) CHECK_THROWS_AS(encode_png(bad), ShapeError);
 }
 
-TEST_CASE("a written PNG file is read; filters make smooth pictures small") {
+TEST_CASE("a written PNG file is read back; filters make smooth images small") {
   const TempFolder folder;
   const auto path = folder / "a.png";
   write_png(path, noise(200, 100, 3, 3));
@@ -97,7 +97,7 @@ TEST_CASE("a written PNG file is read; filters make smooth pictures small") {
   CHECK_THROWS_AS(read_image(path), FileError);
 }
 
-TEST_CASE("any flipped bit or cut in a PNG is an error") {
+TEST_CASE("any flipped bit or truncation of a PNG is an error") {
   const auto good = encode_png(noise(9, 9, 3));
   for (std::size_t i = 0; i < good.size(); ++i) {
     auto bad = good;
@@ -111,7 +111,7 @@ TEST_CASE("any flipped bit or cut in a PNG is an error") {
   CHECK_THROWS_WITH_AS(decode_image(bad, "bad.png"), "bad.png: corrupt PNG: checksum of the chunk at byte 33 is wrong", FileError);
 }
 
-TEST_CASE("a PNG with empty data chunks is read; with no others it is an error") {
+TEST_CASE("a PNG with additional empty data chunks is read; a PNG with only empty data chunks is an error") {
   using Bytes = std::vector<std::uint8_t>;
   const Bytes good = encode_png(noise(9, 9, 3)), empty{0, 0, 0, 0, 'I', 'D', 'A', 'T', 0x35, 0xaf, 0x06, 0x1e};
   const Bytes head(good.begin(), good.begin() + 33), data(good.begin() + 33, good.end() - 12), end(good.end() - 12, good.end());
@@ -124,7 +124,7 @@ TEST_CASE("a PNG with empty data chunks is read; with no others it is an error")
   CHECK_THROWS_WITH_AS(decode_image(joined({head, empty, end}), "bare.png"), "bare.png: corrupt or unsupported PNG: no IDAT", FileError);
 }
 
-TEST_CASE("conversions between grey, RGB and alpha") {
+TEST_CASE("images are converted between gray, RGB and alpha") {
   Image rgba{1, 2, 4, {255, 0, 100, 255, 10, 20, 30, 0}};
   CHECK(with_channels(rgba, 3).pixels == std::vector<std::uint8_t>{255, 0, 100, 255, 255, 255});
   CHECK(with_channels(Image{1, 1, 3, {255, 0, 100}}, 1).pixels[0] == 88);  // Pillow's convert("L") gives 88
@@ -133,7 +133,7 @@ TEST_CASE("conversions between grey, RGB and alpha") {
   CHECK_THROWS_AS(with_channels(rgba, 2), ShapeError);
 }
 
-TEST_CASE("planes and pictures") {
+TEST_CASE("images are converted to planes and back") {
   const std::vector<std::uint8_t> planes = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
   const Image image = image_from_planes(planes.data(), 3, 2, 2);
   CHECK(image.pixels == std::vector<std::uint8_t>{1, 5, 9, 2, 6, 10, 3, 7, 11, 4, 8, 12});
@@ -144,7 +144,7 @@ TEST_CASE("planes and pictures") {
   CHECK(image_from_planes(levels.data(), 1, 1, 6, -1, 1).pixels == std::vector<std::uint8_t>{0, 255, 128, 255, 0, 0});
 }
 
-TEST_CASE("text has the width it says and is clipped at the edges") {
+TEST_CASE("text has the width of text_width and is clipped at the edges") {
   CHECK(text_width("") == 0);
   CHECK(text_width("ab") == 11);
   CHECK(text_width("ab", 2) == 22);
@@ -157,7 +157,7 @@ TEST_CASE("text has the width it says and is clipped at the edges") {
   draw_text(image, 100, 100, "W", 0);
 }
 
-TEST_CASE("a grid places grey and RGB pictures, labels and blanks") {
+TEST_CASE("a grid places gray and RGB images, labels and blanks") {
   const std::vector<Image> images = {blank_image(4, 3, 1, 10), blank_image(4, 3, 3, 20), Image{}, blank_image(4, 3, 1, 40)};
   const Image plain = make_grid(images, 2, 1, 2);
   CHECK(plain.width == 2 * 10);

@@ -85,7 +85,7 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 }  // namespace
 
-TEST_CASE("moments agree with two passes in long double, also far from zero") {
+TEST_CASE("moments agree with a two-pass computation in long double, even far from zero") {
   for (const auto& [scale, shift] : {std::pair{1.0, 0.0}, {0.01, 300.0}, {1e-4, -20.0}, {3000.0, 0.0}}) {
     const std::int64_t n = 999;
     const Shape row{3, 5};
@@ -103,7 +103,7 @@ TEST_CASE("moments agree with two passes in long double, also far from zero") {
   }
 }
 
-TEST_CASE("moments have the same bits for any order, batches and partial sums, through a file's form too") {
+TEST_CASE("moments have the same bits for any order, batches and partial sums, even after saving and loading") {
   const Shape row{2, 2000};
   const Tensor x = values(50, row, 3);
   Moments whole(row), back(row), half(row), rest(row);
@@ -120,7 +120,7 @@ TEST_CASE("moments have the same bits for any order, batches and partial sums, t
   }
 }
 
-TEST_CASE("moments refuse what has none") {
+TEST_CASE("moments refuse an empty set, wrong shapes and values that are not finite or too large") {
   Moments m({2});
   CHECK_THROWS_AS(m.mean(), ShapeError);
   CHECK_THROWS_AS(m.add(Tensor::zeros({3, 3})), ShapeError);
@@ -129,7 +129,7 @@ TEST_CASE("moments refuse what has none") {
     CHECK(has(error_of([&] { m.add(Tensor::from(std::vector<float>{0, bad}, {1, 2})); }), "not finite, or its absolute value is 32768 or more"));
 }
 
-TEST_CASE("a cache gives back latents, labels and the statistics of both mirrorings") {
+TEST_CASE("a cache returns latents, labels, and statistics over images and mirrored images") {
   for (DType dtype : {DType::f32, DType::bf16}) {
     TempFolder folder;
     Made m = made();
@@ -152,7 +152,7 @@ TEST_CASE("a cache gives back latents, labels and the statistics of both mirrori
   }
 }
 
-TEST_CASE("without mirrored latents the file is half as large, and asking for them is an error") {
+TEST_CASE("a cache without mirrored latents returns the unmirrored ones and refuses mirrored ones") {
   TempFolder folder;
   Made m = made();
   m.info.mirrored = false;
@@ -163,7 +163,7 @@ TEST_CASE("without mirrored latents the file is half as large, and asking for th
   CHECK(has(error_of([&] { cache.read(0, true, z.data()); }), "unmirrored images only"));
 }
 
-TEST_CASE("stopped and gone on, in any number of steps, a cache has the same bytes; damaged shards are made again") {
+TEST_CASE("a cache that is stopped and resumed has the same bytes; damaged shards are written again") {
   TempFolder folder;
   const Made m = made();
   make(folder / "whole", m);
@@ -193,7 +193,7 @@ TEST_CASE("stopped and gone on, in any number of steps, a cache has the same byt
   CHECK(contents(folder / "z") == want);
 }
 
-TEST_CASE("latents of another encoder, other pictures or another form are refused; no folder is named") {
+TEST_CASE("latents of another encoder, other images or another type are refused, as are folders without a valid index") {
   TempFolder folder;
   const Made m = made();
   make(folder / "z", m);

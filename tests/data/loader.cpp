@@ -79,7 +79,7 @@ class BrokenSource : public SampleSource {
 
 }  // namespace
 
-TEST_CASE("a permutation visits everything once, in another order for each key and number") {
+TEST_CASE("a permutation visits every index once, in a different order for each key and epoch") {
   for (std::int64_t n : {1, 2, 3, 10, 255, 256, 257, 1000, 60000}) {
     const Permutation order(n, {3, 1}, 0);
     std::vector<bool> seen(std::size_t(n), false);
@@ -99,7 +99,7 @@ TEST_CASE("a permutation visits everything once, in another order for each key a
   CHECK_THROWS_AS(a(1000), ShapeError);
 }
 
-TEST_CASE("a permutation is close to uniform") {
+TEST_CASE("over many epochs the permutations are close to uniform") {
   // Chi-square test of the images of 0 and 6 among 12 elements, over 12,000 epochs: 11 degrees of freedom, 99.99 % quantile 37.
   for (int from : {0, 6}) {
     std::vector<double> hits(12, 0.0);
@@ -110,7 +110,7 @@ TEST_CASE("a permutation is close to uniform") {
   }
 }
 
-TEST_CASE("the order of training: every epoch shows every sample once, in another order, whatever the batch") {
+TEST_CASE("every epoch contains every sample once, in another order, for any batch size") {
   const auto rows = epoch_rows(23, 1, 0, 46);
   std::set<std::int64_t> first, second;
   for (std::size_t i = 0; i < 46; ++i) {
@@ -130,7 +130,7 @@ TEST_CASE("the order of training: every epoch shows every sample once, in anothe
   CHECK(shuffled_rows(23, 2, 0, 46) != all);
 }
 
-TEST_CASE("the loader has the order of training; pixels and labels belong to the indices") {
+TEST_CASE("the loader follows the order of shuffled_rows; pixels and labels belong to the indices") {
   const Loader loader(counting(23), options());
   const SampleBatch b = loader.batch(20, 5);
   CHECK(indices(b) == shuffled_rows(23, 1, 20, 5));
@@ -144,7 +144,7 @@ TEST_CASE("the loader has the order of training; pixels and labels belong to the
   }
 }
 
-TEST_CASE("batches do not depend on threads, read-ahead or how rows are cut") {
+TEST_CASE("batches do not depend on threads, prefetching or the batch size") {
   LoaderOptions o = options();
   o.flip = true;
   const Loader plain(counting(23), o);
@@ -162,7 +162,7 @@ TEST_CASE("batches do not depend on threads, read-ahead or how rows are cut") {
   CHECK(!same(Loader(counting(23), options(2)).batch(0, 5), plain.batch(0, 5)));
 }
 
-TEST_CASE("the flip mirrors about half of the samples, others in each epoch") {
+TEST_CASE("the flip mirrors about half of the samples, different ones in each epoch") {
   LoaderOptions o = options();
   o.shuffle = false;
   o.flip = true;
@@ -187,7 +187,7 @@ TEST_CASE("the flip mirrors about half of the samples, others in each epoch") {
   CHECK(changed > 400);
 }
 
-TEST_CASE("samples that are no pictures are loaded as they are; who needs pictures says so") {
+TEST_CASE("samples other than images are loaded unchanged; options for images refuse them") {
   const auto points = std::make_shared<PointSource>();
   const SampleBatch b = Loader(points, options()).batch(7, 6);
   CHECK(b.x.shape() == Shape{6, 2});
@@ -215,7 +215,7 @@ TEST_CASE("a fingerprint is the checksum of sizes, type, names, labels and conte
   CHECK(fingerprint(PointSource()) == hex(points));
 }
 
-TEST_CASE("wrong options and errors of the source reach the caller, the first of a batch") {
+TEST_CASE("the loader refuses wrong options and reports the first error of a batch") {
   LoaderOptions o = options();
   o.workers = -1;
   CHECK_THROWS_AS(Loader(counting(23), o), ConfigError);

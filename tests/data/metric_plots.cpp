@@ -32,7 +32,7 @@ Curve curve_of(int n, const std::function<double(int)>& f) {
 
 }  // namespace
 
-TEST_CASE("a window: the mean of the points around each one, their ends, and their 10 % and 90 % quantiles") {
+TEST_CASE("a window has mean, minimum, maximum and the 10 % and 90 % quantiles of the points around its center") {
   const Curve w = windowed({.name = "c", .x = {1, 2, 3, 4, 5}, .y = {1, 2, 6, 3, 8}}, 3, "mean");
   CHECK(w.name == "mean");
   CHECK(w.x == Values{1, 2, 3, 4, 5});
@@ -50,7 +50,7 @@ TEST_CASE("a window: the mean of the points around each one, their ends, and the
   CHECK(windowed({.name = "c", .x = {1, 2}, .y = {1, 7}}, 1, "").y == Values{1, 7});
 }
 
-TEST_CASE("a window leaves out what is not finite, and is a gap where nothing else is") {
+TEST_CASE("a window leaves out values that are not finite, and is a gap if there are no others") {
   const Curve w = windowed({.name = "c", .x = {1, 2, 3, 4, 5}, .y = {1, INFINITY, 3, absent, absent}}, 3, "");
   CHECK(w.y[0] == 1);
   CHECK(w.y[1] == 2);
@@ -61,7 +61,7 @@ TEST_CASE("a window leaves out what is not finite, and is a gap where nothing el
   CHECK(windowed({.name = "c"}, 3, "").y.empty());
 }
 
-TEST_CASE("windows of a long curve: 240 of them from the first point to the last, and no value lies outside of the bands") {
+TEST_CASE("a long curve has 240 windows from the first point to the last, and no value lies outside of the bands") {
   const auto y = [](int i) { return i == 7777 ? 100 : std::sin(i * 0.7); };
   const Curve whole = curve_of(20000, y), w = windowed(whole, metric_window(20000), "");
   REQUIRE(w.x.size() == 240);
@@ -82,7 +82,7 @@ TEST_CASE("windows of a long curve: 240 of them from the first point to the last
   CHECK(metric_window(3000) == 201);
 }
 
-TEST_CASE("columns in the order in which they tell something, with titles and units") {
+TEST_CASE("metric columns are ordered by importance and have titles with units") {
   CHECK(metrics_in_order({"step", "time", "loss", "grad_norm", "lr", "own", "raw_mse", "memory_mib", "", "other"}) ==
         std::vector<std::string>{"raw_mse", "loss", "grad_norm", "own", "other", "lr", "memory_mib"});
   CHECK(metrics_in_order({"step", "time"}).empty());
@@ -91,7 +91,7 @@ TEST_CASE("columns in the order in which they tell something, with titles and un
   CHECK(metric_title("my_own_number") == "my own number");
 }
 
-TEST_CASE("the plot of a metric: points, or windows with bands; a log axis over a factor of 30; what hardly changes is flat") {
+TEST_CASE("a metric plot has points or windows, a log axis above a factor of 30, and a wide range if values hardly change") {
   const auto plot = [](int n, const std::function<double(int)>& f) { return metric_plot("raw_mse", {curve_of(n, f)}); };
   const Plot few = plot(30, [](int i) { return i; }), many = plot(31, [](int i) { return i; });
   CHECK(few.curves[0].markers);
@@ -120,7 +120,7 @@ TEST_CASE("the plot of a metric: points, or windows with bands; a log axis over 
   CHECK_FALSE(is_constant({.name = "none"}));
 }
 
-TEST_CASE("run.json in words: machine, build, command line, course, and the time of all sessions") {
+TEST_CASE("run.json is described in words: machine, build, command line, sessions and their total time") {
   const TempFolder folder;
   write_atomically(folder / "run.json", R"({"sessions": [
     {"started": "2026-01-31 12:34:56", "ended": "2026-01-31 12:36:06", "command_line": ["./flowmap_train", "fm", "--set", "a=b c", "", "it's"], "version": "0.1.0",
@@ -152,7 +152,7 @@ TEST_CASE("run.json in words: machine, build, command line, course, and the time
   CHECK(read_sessions(folder / "none.json").empty());
 }
 
-TEST_CASE("the report of a stage links to that of its run once there is one, and shows at most eight steps of samples") {
+TEST_CASE("a stage's report links to the run's report if that exists, and shows samples of at most eight steps") {
   const TempFolder folder;
   std::filesystem::create_directories(folder / "fm/samples");
   for (int i = 10; i < 40; ++i) write_atomically(folder / "fm/samples" / ("step-" + std::to_string(i) + ".png"), "x");

@@ -51,7 +51,7 @@ std::vector<int64_t> event_steps(std::string_view file) {
 
 }  // namespace
 
-TEST_CASE("TensorBoard: the version record byte for byte") {
+TEST_CASE("TensorBoard: the version record has the expected bytes") {
   // Event{wall_time: 1.0, file_version: "brain.Event:2"}: 09 <double 1.0> 1a 0d <13 letters>, 24 bytes.
   const std::string event = version_event(1.0);
   CHECK(hex(event) == "09000000000000f03f1a0d627261696e2e4576656e743a32");
@@ -64,7 +64,7 @@ TEST_CASE("TensorBoard: the version record byte for byte") {
   CHECK(masked_crc32c("123456789") == 0x2507c60du + 0xa282ead8u);
 }
 
-TEST_CASE("TensorBoard: scalars and images as protobuf") {
+TEST_CASE("TensorBoard: scalars and images have the expected protobuf bytes") {
   const std::string event = scalar_event(1.0, 300, {{"loss", 0.5}});
   // 09 <1.0> | 10 ac02 (step 300) | 2a 0d summary { 0a 0b value { 0a 04 "loss" | 15 <float 0.5> } }
   CHECK(hex(event) == "09000000000000f03f10ac022a0d0a0b0a046c6f7373150000003f");
@@ -75,7 +75,7 @@ TEST_CASE("TensorBoard: scalars and images as protobuf") {
   CHECK(hex(image) == "09000000000000f03f10012a120a100a0178220b0802100318032203504e47");
 }
 
-TEST_CASE("rows go to three files; new names add columns") {
+TEST_CASE("rows are written to CSV, JSONL and TensorBoard files; new names add columns") {
   TempFolder folder;
   {
     Metrics metrics(folder.path());
@@ -103,7 +103,7 @@ TEST_CASE("rows go to three files; new names add columns") {
   CHECK(events.find(std::string("\x08\x04\x10\x05\x18\x03\x22", 7)) != std::string::npos);      // the fields: height 4, width 5, RGB, then the bytes
 }
 
-TEST_CASE("a resumed run forgets what came after its checkpoint, in all files") {
+TEST_CASE("a resumed run removes the rows after its checkpoint from all files") {
   TempFolder folder;
   {
     Metrics metrics(folder.path());
@@ -135,7 +135,7 @@ TEST_CASE("half-written last rows of a killed process are dropped on opening") {
   CHECK(event_steps(read_file(events)) == std::vector<int64_t>{0, 1, 3});
 }
 
-TEST_CASE("a row that finds no room is missing, and the next one stands where a row begins") {
+TEST_CASE("a row that does not fit on the disk is missing, and the next row begins on a new line") {
   TempFolder folder;
   std::signal(SIGXFSZ, SIG_IGN);                             // as in the programs, so that the write fails
   rlimit before{};
@@ -166,7 +166,7 @@ TEST_CASE("a row that finds no room is missing, and the next one stands where a 
   CHECK(whole == static_cast<std::size_t>(lines(objects)));
 }
 
-TEST_CASE("files can be left out; one that an earlier session wrote is cut back all the same") {
+TEST_CASE("files can be left out, but a file of an earlier session is still truncated on resume") {
   TempFolder folder;
   for (int64_t step = 1; step <= 3; ++step) Metrics(folder.path(), log_files({"csv"})).log(step, {{"loss", 1}});
   CHECK(lines(read_file(folder / "metrics.csv")) == 4);
@@ -184,7 +184,7 @@ TEST_CASE("files can be left out; one that an earlier session wrote is cut back 
   CHECK((html.html && !html.csv && !html.jsonl && !html.tensorboard));
 }
 
-TEST_CASE("every file has the time of the row, to the millisecond") {
+TEST_CASE("every metrics file has the time of a row to the millisecond") {
   TempFolder folder;
   const double before = unix_seconds();
   Metrics(folder.path()).log(7, {{"loss", 1}});
@@ -205,7 +205,7 @@ TEST_CASE("every file has the time of the row, to the millisecond") {
   CHECK((local.size() == 19 && local[10] == ' '));
 }
 
-TEST_CASE("event files: long numbers, unknown fields, damage, and where to cut") {
+TEST_CASE("event files: long numbers are encoded, unknown fields are skipped, and records from the first damaged one on are cut off") {
   CHECK(event_step(scalar_event(1, int64_t{1} << 40, {{"a", 1}})) == int64_t{1} << 40);
   CHECK(event_step(scalar_event(1, 127, {})) == 127);
   CHECK(event_step(scalar_event(1, 128, {})) == 128);
@@ -232,7 +232,7 @@ TEST_CASE("event files: long numbers, unknown fields, damage, and where to cut")
   CHECK(hex(wide).find("0880800410ac021803220150") != std::string::npos);     // height 65536, width 300
 }
 
-TEST_CASE("rows of another program, or damaged ones, go at the first cut; the newest event file is continued") {
+TEST_CASE("damaged rows are removed when the files are opened; the newest event file is extended") {
   TempFolder folder;
   write_atomically(folder / "metrics.csv", "step,time,loss\n1,1.0,5\nx,1.0,5\n2\n2x,1.0,6\n3,1.0,7\n");
   write_atomically(folder / "metrics.jsonl", "{\"step\": 1}\n[1]\n{\"step\": 1.5}\n{}\n{\"step\": 3}\n{\"step\"");
@@ -263,7 +263,7 @@ TEST_CASE("rows of another program, or damaged ones, go at the first cut; the ne
   CHECK_NOTHROW(Metrics(bare.path(), log_files({"csv"})).image(1, "x", "/nowhere.png"));           // without TensorBoard the image is not read
 }
 
-TEST_CASE("pictures reach TensorBoard with their size, and what is too short for a PNG is refused") {
+TEST_CASE("images are written to TensorBoard with their size; files too short for a PNG are refused") {
   TempFolder folder;
   Metrics metrics(folder.path());
   write_png(folder / "wide.png", blank_image(300, 70, 1));

@@ -45,7 +45,7 @@ Image made(const std::string& kind, const Image& in, int width, int height) {
 
 }  // namespace
 
-TEST_CASE("resizing and the centre crop give Pillow's bytes") {
+TEST_CASE("resizing and the center crop give Pillow's bytes") {
   std::ifstream in = golden("pillow_resize.txt");
   std::string kind, hex;
   int width, height, channels, out_width, out_height, lines = 0;
@@ -61,7 +61,7 @@ TEST_CASE("resizing and the centre crop give Pillow's bytes") {
   CHECK(lines == 40);
 }
 
-TEST_CASE("a part of a resized picture is that part of the whole") {
+TEST_CASE("resizing only a part of an image gives the same pixels as resizing all of it") {
   const Image in = picture(23, 31, 3);
   for (const auto& [width, height] : {std::pair{11, 15}, {23, 15}, {40, 31}, {23, 31}, {30, 50}}) {
     const Image whole = pillow_resize(in, width, height, PillowFilter::bicubic);
@@ -71,7 +71,7 @@ TEST_CASE("a part of a resized picture is that part of the whole") {
   }
 }
 
-TEST_CASE("the random crop: the shorter side as torchvision resizes it, any place equally likely") {
+TEST_CASE("the random crop resizes the shorter side like torchvision, and every place is equally likely") {
   const Image in = picture(25, 14, 1);
   const Image whole = pillow_resize(in, 37, 21, PillowFilter::bicubic);
   std::vector<int> lefts(37 - 14 + 1), tops(21 - 14 + 1);
@@ -90,7 +90,7 @@ TEST_CASE("the random crop: the shorter side as torchvision resizes it, any plac
   refused(in, 13, 14), refused(in, 14, 0), refused(Image{}, 14, 14);
 }
 
-TEST_CASE("resizing checks its sizes") {
+TEST_CASE("resizing refuses empty images and sizes out of range") {
   CHECK_THROWS_AS(pillow_resize(Image{}, 2, 2, PillowFilter::box), ShapeError);
   CHECK_THROWS_AS(pillow_resize(blank_image(2, 2, 1), 0, 2, PillowFilter::box), ShapeError);
   CHECK_THROWS_WITH_AS(center_crop(blank_image(2, 2, 1), 0), "center_crop: 2x2 to 0: sizes must be positive", ShapeError);
@@ -100,7 +100,7 @@ TEST_CASE("resizing checks its sizes") {
 }
 
 #ifdef FM_HAVE_TURBOJPEG
-TEST_CASE("JPEG files decode as in Pillow; cut ones are errors") {
+TEST_CASE("JPEG files decode to Pillow's pixels; truncated files are errors") {
   std::ifstream in = golden("pillow_jpeg.txt");
   std::string kind, file, hex;
   int width, height, channels;

@@ -39,7 +39,7 @@ PlaneFrame frame() { return {.title = "a < b", .x_label = "z[0]", .y_label = "z[
 
 }  // namespace
 
-TEST_CASE("a range decides the scale; y grows upwards; both directions have one scale") {
+TEST_CASE("the range determines the scale, which is equal in both directions; y grows upwards") {
   const Plane plane(frame(), {}, {});
   CHECK(plane.x(-2) == 0);
   CHECK(near(plane.x(2), plane.width(), 1e-12));
@@ -59,7 +59,7 @@ TEST_CASE("a range decides the scale; y grows upwards; both directions have one 
   CHECK(high.shows(1, 100));
 }
 
-TEST_CASE("a scatter has its dots, names and labels, and says what it leaves out") {
+TEST_CASE("a scatter plot has dots, names and labels, and a note on the points it leaves out") {
   const std::string svg = svg_scatter({frame(), {{"data & more", {0, -2, 5}, {0, -1, 0}}, {"samples", {1, NAN}, {0.5, 0}}}});
   check_sound(svg);
   CHECK(has(svg, "a &lt; b"));
@@ -97,7 +97,7 @@ TEST_CASE("trajectories begin with a ring, end with a dot, and have the chord of
   CHECK_THROWS_AS(svg_paths({{}, {}, {{{1, 2}, {1}, 0, 0}}}), ShapeError);
 }
 
-TEST_CASE("arrows point along the field, the longest as long as neighbours are apart") {
+TEST_CASE("arrows point along the field; the longest is as long as the distance of neighbors") {
   // Two arrows in 336 x 168 pixels: the longest, of length 4, gets sqrt(336 * 168 / 2) = 168 pixels. So a unit is 42 pixels.
   const std::string svg = svg_arrows({frame(), "u", {0, 0, 0}, {0, -1, 0}, {0, 1, INFINITY}, {4, 0, 0}});
   check_sound(svg);
@@ -111,7 +111,7 @@ TEST_CASE("arrows point along the field, the longest as long as neighbours are a
   CHECK_THROWS_AS(svg_arrows({{}, "u", {1}, {1}, {1}, {}}), ShapeError);
 }
 
-TEST_CASE("a heat map colours its cells from the lowest to the highest, row 0 below") {
+TEST_CASE("a heat map colors its cells from the lowest to the highest value, with row 0 at the bottom") {
   HeatPlot plot{frame(), 2, 2, {0, 1, 2, 4}, "error (squared distance)"};
   const std::string svg = svg_heat(plot);
   check_sound(svg);
@@ -135,7 +135,7 @@ TEST_CASE("a heat map colours its cells from the lowest to the highest, row 0 be
   CHECK_THROWS_AS(svg_heat({{}, 1, 1, {1}, "q"}), ShapeError);
 }
 
-TEST_CASE("the same from tensors of points") {
+TEST_CASE("scatter, trajectory and arrow plots are built from tensors of points") {
   const Tensor a = Tensor::from<float>({0, 1, 2, 3, 4, 5}, {3, 2}), b = Tensor::from<double>({6, 7, 8, 9, 10, 11}, {3, 2});
   const PointGroup group = point_group("data", a);
   CHECK(group.name == "data");
@@ -161,7 +161,7 @@ TEST_CASE("the same from tensors of points") {
   CHECK_THROWS_AS(arrow_plot({}, "u", a, Tensor::zeros({2, 2})), ShapeError);
 }
 
-TEST_CASE("empty pictures, single points and huge ranges are sound") {
+TEST_CASE("plots without points, of single points and of huge ranges are valid SVG") {
   check_sound(svg_scatter({}));
   check_sound(svg_paths({}));
   for (const double x : {0.0, 1e-12, -7e8}) check_sound(svg_scatter({{}, {{"one", {x}, {x}}}}));
@@ -171,7 +171,7 @@ TEST_CASE("empty pictures, single points and huge ranges are sound") {
   CHECK(pixels(3.16) == "3.2");
 }
 
-TEST_CASE("pictures stand in a page, or alone with their colours") {
+TEST_CASE("an SVG plot is valid inside a page, and alone with its own colors") {
   const std::string svg = svg_scatter({frame(), {{"data", {0}, {0}}}}), alone = standalone_svg(svg);
   CHECK(is_balanced(alone));
   CHECK(has(alone, "prefers-color-scheme: dark"));
@@ -183,7 +183,7 @@ TEST_CASE("pictures stand in a page, or alone with their colours") {
   CHECK(count(report.html(), "<figure><svg class=\"plot\"") == 2);
 }
 
-TEST_CASE("the whole text of a picture: ticks, labels, marks, what stands below, legend and notes") {
+TEST_CASE("a plane plot has exactly the expected SVG text: ticks, labels, marks, insets below, legend and notes") {
   // The area has 336 x 168 pixels at (50, 30), and a unit is 84 pixels. A line of the legend is 18 high, a letter 6.8 wide.
   Plane plane(frame(), {}, {});
   const auto tick = [](const char* format, double at, const char* number) { return fmt::format(fmt::runtime(format), at, number); };
@@ -226,7 +226,7 @@ TEST_CASE("the whole text of a picture: ticks, labels, marks, what stands below,
   CHECK(standalone_svg("no image") == "no image");
 }
 
-TEST_CASE("ranges of values, of one value and of none") {
+TEST_CASE("the range of a plane plot follows from many values, one value or none") {
   const auto check = [](const std::vector<double>& xs, const std::vector<double>& ys, double x_low, double x_length, double y_low, double y_length) {
     const Plane plane({}, xs, ys);
     CHECK(near(plane.x_low(), x_low, 1e-12));
@@ -245,7 +245,7 @@ TEST_CASE("ranges of values, of one value and of none") {
   for (const auto& [x, y] : {std::pair{-2.01, 0.0}, {2.01, 0.0}, {0.0, -1.01}, {0.0, 1.01}, {NAN, 0.0}, {0.0, NAN}, {INFINITY, 0.0}}) CHECK_FALSE(plane.shows(x, y));
 }
 
-TEST_CASE("dots: large where they are few, six colours in turn") {
+TEST_CASE("dots are larger if they are few, and six colors repeat") {
   const auto of = [](std::size_t n) { return svg_scatter({frame(), {{"a", std::vector<double>(n, 0.0), std::vector<double>(n, 0.0)}}}); };
   CHECK(has(of(400), "stroke=\"#2b8ccf\" stroke-opacity=\"0.6\" stroke-width=\"4\""));
   CHECK(has(of(401), "stroke-width=\"2.4\""));
@@ -257,7 +257,7 @@ TEST_CASE("dots: large where they are few, six colours in turn") {
   CHECK(count(seven, "<circle r=\"4\" fill=\"#2b8ccf\"/>") == 2);
 }
 
-TEST_CASE("the marks of trajectories and of arrows, number by number") {
+TEST_CASE("trajectories and arrows have exactly the expected SVG marks") {
   const auto marks = [](const std::string& svg) {
     const std::size_t begin = svg.find("overflow=\"hidden\">\n") + 19;
     return svg.substr(begin, svg.find("</svg>", begin) - begin);
@@ -297,7 +297,7 @@ TEST_CASE("the marks of trajectories and of arrows, number by number") {
   CHECK(has(arrows, "stroke=\"#2b8ccf\" stroke-width=\"1.4\" stroke-linecap=\"round\"/>\n"));
 }
 
-TEST_CASE("the legend's arrow is of a round length, the largest that 22 pixels hold") {
+TEST_CASE("the legend's arrow has the largest round length that fits into 22 pixels") {
   const auto legend = [](double u) {                       // 200 arrows, the longest of 16.8 pixels
     ArrowPlot plot{frame(), "v", {}, {}, {}, {}};
     for (int i = 0; i < 200; ++i) plot.x.push_back(-1.9 + 0.19 * (i % 20)), plot.y.push_back(-0.9 + 0.19 * (i / 20)), plot.u.push_back(u), plot.v.push_back(0);
@@ -320,7 +320,7 @@ TEST_CASE("the legend's arrow is of a round length, the largest that 22 pixels h
   CHECK_FALSE(has(svg_arrows({frame(), "u", {0}, {0}, {0}, {0}}), "|u|"));
 }
 
-TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
+TEST_CASE("a heat map's colors, cells and color bar have exactly the expected SVG text") {
   HeatPlot plot{frame(), 3, 2, {0, 1, 2, 3, 0, 0}, "q"};
   const std::string svg = svg_heat(plot);
   // A cell has 112 x 84 pixels. Thirds of the range are the levels 21 and 42 of 63. The first lies between the colors (59, 81, 139) and (44, 113, 142), the
@@ -340,8 +340,8 @@ TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
   // All nine colors of viridis, at the levels next to their positions 63 i / 8.
   const HeatPlot all{frame(), 9, 1, {0, 8, 16, 24, 32, 39, 47, 55, 63}, "q"};
   const std::string nine = svg_heat(all);
-  for (const std::string colour : {"440154", "472d7a", "3b528b", "2b728e", "21928c", "27ac82", "5ac764", "a9dc33", "fde725"})
-    CHECK_MESSAGE(count(nine, "fill=\"#" + colour + "\" shape") == 1, colour);
+  for (const std::string color : {"440154", "472d7a", "3b528b", "2b728e", "21928c", "27ac82", "5ac764", "a9dc33", "fde725"})
+    CHECK_MESSAGE(count(nine, "fill=\"#" + color + "\" shape") == 1, color);
   const auto numbers = [&](const std::vector<double>& values, bool log_scale) {
     plot.values = values, plot.log_scale = log_scale;
     const std::string text = svg_heat(plot);

@@ -61,7 +61,7 @@ Numbers kept_of(const std::string& line) {
 
 }  // namespace
 
-TEST_CASE("the whole text of a plot: grid, labels, lines with gaps, points, legend") {
+TEST_CASE("a line plot has exactly the expected SVG text: grid, labels, lines with gaps, points and legend") {
   // x from 0 to 12 has 120 pixels, 10 per unit. y from 0 to 20, with a twentieth more at both ends, has 110 pixels, 5 per unit.
   const Plot plot{.title = "title", .x_label = "step", .y_label = "loss",
                   .curves = {{"one", {0, 4, 8, 12}, {0, missing, 10, 20}}, {"second", {0, 12}, {20, 0}, true, true}}, .width = 200, .height = 190};
@@ -90,7 +90,7 @@ TEST_CASE("the whole text of a plot: grid, labels, lines with gaps, points, lege
   CHECK(count(svg_plot({.title = "t", .curves = std::vector<Curve>(9, plot.curves[0])}), "stroke=\"#0072b2\"") == 4);   // after eight colors the first one returns
 }
 
-TEST_CASE("a logarithmic axis, and ranges of one value or of none") {
+TEST_CASE("a logarithmic axis has equal decades; ranges of one value or of none have a default width") {
   // Two decades, with a twentieth more at both ends, have 110 pixels: 50 per decade. Values that are not positive are gaps.
   const std::string logs = svg_plot({.title = "t", .curves = {{"", {0, 6, 9, 12}, {1, 10, 0, 100}}}, .log_y = true, .width = 200, .height = 190});
   CHECK(has(logs, y_tick(139, 184, "1") + y_tick(89, 184, "10") + y_tick(39, 184, "100") + "<rect"));
@@ -118,7 +118,7 @@ TEST_CASE("a logarithmic axis, and ranges of one value or of none") {
   CHECK(has(of(missing, missing, true), x_tick(64, 144, 34, "1") + x_tick(64 + 120 * std::log10(2.0), 144, 34, "2")));
 }
 
-TEST_CASE("a legend that would cover the curves stands below the plot, in as many columns as fit") {
+TEST_CASE("a legend too large for the plot area is placed below the plot, in as many columns as fit") {
   const auto of = [](std::size_t n, const std::string& name) { return svg_plot({.title = "t", .curves = std::vector<Curve>(n, Curve{name, {0, 1}, {0, 1}}), .width = 400}); };
   for (const std::size_t n : {2, 4}) {
     CHECK(has(of(n, "abc"), "viewBox=\"0 0 400 360\""));
@@ -133,7 +133,7 @@ TEST_CASE("a legend that would cover the curves stands below the plot, in as man
   CHECK(has(of(2, std::string(24, 'x')), "class=\"legend\""));
 }
 
-TEST_CASE("labels of logarithmic axes say so, in line plots and dot plots") {
+TEST_CASE("labels of logarithmic axes contain \"log scale\", in line plots and dot plots") {
   const auto of = [](bool log_x, bool log_y, const char* label) {
     return svg_plot({.title = "t", .x_label = label, .y_label = label, .curves = {{"c", {1, 2}, {1, 2}}}, .log_x = log_x, .log_y = log_y});
   };
@@ -144,7 +144,7 @@ TEST_CASE("labels of logarithmic axes say so, in line plots and dot plots") {
   CHECK(has(svg_dots({"t", "x", {{"a", {1}}}, true}), ">x, log scale</text>"));
 }
 
-TEST_CASE("bands lie behind their curve, end at the axis where a log scale has no place, and set the range") {
+TEST_CASE("bands lie behind their curve, extend the range, and are clipped at the bottom of a log axis") {
   // 10 pixels per unit of x and 5 per unit of y, as above.
   const Curve curve{.name = "c", .x = {0, 4, 8, 12}, .y = {5, missing, 10, 12}, .bands = {{{0, missing, 5, 10}, {10, missing, 15, 20}}}};
   const std::string svg = svg_plot({.title = "t", .curves = {curve}, .width = 200, .height = 190});
@@ -157,7 +157,7 @@ TEST_CASE("bands lie behind their curve, end at the axis where a log scale has n
   CHECK(has(svg_plot({.title = "t", .curves = {low}, .log_y = true, .width = 200, .height = 190}), "d=\"M64.0 89.0L184.0 39.0L184.0 89.0L64.0 144.0Z\""));
 }
 
-TEST_CASE("numbers beside the axes and in tooltips are short") {
+TEST_CASE("numbers in tooltips are short") {
   const std::string svg = svg_plot({.title = "t", .curves = {{"c", {1234567, -7654321, 123456.7, 0}, {0.00012345, -0.00054321, 0.0012345, 0}, false, true}}});
   for (const char* text : {"c: 1.23e+06, 0.000123<", "c: -7.65e+06, -0.000543<", "c: 123457, 0.0012345<", "c: 0, 0<"}) CHECK_MESSAGE(has(svg, text), text);
 }
@@ -181,7 +181,7 @@ TEST_CASE("ticks are multiples of 1, 2 or 5, or powers of ten") {
   CHECK(axis_ticks(2, 5, 5, true) == Numbers{2, 5});
 }
 
-TEST_CASE("a long curve keeps the lowest and the highest point of each of 600 pieces, in their order") {
+TEST_CASE("a long curve keeps the lowest and the highest point of each of 600 pieces, in order") {
   CHECK(kept_of(line_of(1200, [](int i) { return i; })).size() == 1200);      // all are kept
   CHECK(kept_of(line_of(1201, [](int i) { return i; })).size() == 1200);
   const auto wave = [](int i) { return Numbers{0, 5, -3, 1}[static_cast<std::size_t>(i % 4)]; };
@@ -205,7 +205,7 @@ TEST_CASE("a long curve keeps the lowest and the highest point of each of 600 pi
   CHECK(circles(400, true) == 400);
 }
 
-TEST_CASE("the whole text of a dot plot") {
+TEST_CASE("a dot plot has exactly the expected SVG text") {
   // With names of at most 4 letters the axis begins at 44 pixels. x from 0 to 20, with a twentieth more at both ends, has 110 pixels: 5 per unit. A row is 24
   // high.
   const DotPlot plot{"variants", "distance", {{"ab", {0, 20, missing}}, {"c<", {10}}, {"d", {missing}}}, false, 174};
@@ -225,7 +225,7 @@ TEST_CASE("the whole text of a dot plot") {
   CHECK(svg_dots(plot) == wanted);
 }
 
-TEST_CASE("dot plots on a logarithmic axis, of equal values, of none, and with long names") {
+TEST_CASE("dot plots are correct for log axes, equal values, no values and long names") {
   const auto of = [](const Numbers& values, bool log_x, const std::string& name = "a") { return svg_dots({"t", "x", {{name, values}}, log_x, 174}); };
   const std::string logs = of({1, 100, 0, -1}, true);                          // 50 pixels per decade; 0 and -1 are left out
   CHECK(count(logs, "<circle") == 2);

@@ -76,7 +76,7 @@ TEST_CASE("8gaussians: modes at the corners of an octagon, deviation 0.1, equall
   }
 }
 
-TEST_CASE("checkerboard: 8 of 16 cells, no two side by side, filled evenly, one label each") {
+TEST_CASE("checkerboard: points fill 8 of 16 cells evenly, no two of them adjacent, with one label per cell") {
   const Seen all = points("checkerboard");
   const double root = std::sqrt(3.0), side = root / 2;
   std::set<std::pair<int, int>> cells;
@@ -115,7 +115,7 @@ TEST_CASE("spiral: radius 2 a / (3 pi) at angle a, up to noise of 0.05") {
   CHECK(*std::max_element(all.label.begin(), all.label.end()) == 0);
 }
 
-TEST_CASE("moons: two arcs, scaled by axis, up to noise of 0.05") {
+TEST_CASE("moons: points lie on two arcs, scaled per axis, up to noise of 0.05") {
   const Seen all = points("moons");
   const double h = 2 / pi, kept = 1 - 0.0025, scale_x = std::sqrt(kept / 0.75), scale_y = std::sqrt(kept / (0.5 - h * h + (h - 0.25) * (h - 0.25)));
   double worst = 0;
@@ -133,7 +133,7 @@ TEST_CASE("moons: two arcs, scaled by axis, up to noise of 0.05") {
   CHECK(near_within(static_cast<double>(of_label(all, 0).x.size()), many / 2.0, 5 * std::sqrt(many / 4.0)));
 }
 
-TEST_CASE("means are 0 and variances 1") {
+TEST_CASE("point sets have mean 0 and variance 1") {
   for (const std::string name : {"8gaussians", "checkerboard", "moons"}) {
     CAPTURE(name);
     const Seen all = points(name);
@@ -150,7 +150,7 @@ TEST_CASE("means are 0 and variances 1") {
   CHECK(near_within(squares + variance(spiral.y) + mean(spiral.y) * mean(spiral.y), 2.005, 0.03));
 }
 
-TEST_CASE("a point depends on name, seed, split and number alone") {
+TEST_CASE("a point depends only on name, seed, split and number") {
   for (const std::string& name : point_sets()) {
     CAPTURE(name);
     const Points set({.name = name}, Split::train), again({.name = name, .count = 77}, Split::train), other({.name = name, .seed = 2}, Split::train);
@@ -169,7 +169,7 @@ TEST_CASE("a point depends on name, seed, split and number alone") {
   CHECK(Points({.name = "moons"}, Split::train).class_names() == std::vector<std::string>{"moon 0", "moon 1"});
 }
 
-TEST_CASE("no test point is a training point, also of the largest training split") {
+TEST_CASE("no test point is a training point, even of the largest training split") {
   const Points test({.name = "moons"}, Split::test), last({.name = "moons", .count = std::int64_t{1} << 40}, Split::train);
   CHECK(test.count() == 10000);
   std::set<std::pair<float, float>> seen;
@@ -183,7 +183,7 @@ TEST_CASE("no test point is a training point, also of the largest training split
   }
 }
 
-TEST_CASE("a specification opens them as a source, for loaders and fingerprints") {
+TEST_CASE("a specification opens a point set as a source for loaders and fingerprints") {
   const auto source = open_source("points:moons?count=100,seed=3", Split::train);
   CHECK(source->name() == "points:moons");
   CHECK(source->count() == 100);
@@ -211,7 +211,7 @@ TEST_CASE("a specification opens them as a source, for loaders and fingerprints"
   CHECK_THROWS_AS(open_dataset("points:moons", Split::train), ConfigError);
 }
 
-TEST_CASE("what does not exist is refused by name") {
+TEST_CASE("unknown point sets, counts and point numbers are refused") {
   CHECK_THROWS_WITH_AS(Points({.name = "moon"}, Split::train), "points: there is no set 'moon'; there are 8gaussians, checkerboard, spiral, moons", ConfigError);
   CHECK_THROWS_WITH_AS(Points({.count = -1}, Split::train), "points:8gaussians: a count of -1; it must lie between 1 and 1099511627776", ConfigError);
   const Points ten({.count = 10}, Split::train);

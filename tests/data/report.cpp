@@ -19,7 +19,7 @@ using fm::test::count;
 using fm::test::is_balanced;
 using fm::test::near;
 
-TEST_CASE("base64: the vectors of RFC 4648") {
+TEST_CASE("base64 gives the test vectors of RFC 4648") {
   CHECK(base64("") == "");
   CHECK(base64("f") == "Zg==");
   CHECK(base64("fo") == "Zm8=");
@@ -30,7 +30,7 @@ TEST_CASE("base64: the vectors of RFC 4648") {
   CHECK(base64("\xff\xfe\xfd") == "//79");
 }
 
-TEST_CASE("axis ticks are round and inside") {
+TEST_CASE("axis ticks are round numbers inside the range") {
   CHECK(axis_ticks(0, 10, 5, false) == std::vector<double>{0, 2, 4, 6, 8, 10});
   CHECK(axis_ticks(-1, 1, 4, false) == std::vector<double>{-1, -0.5, 0, 0.5, 1});
   CHECK(near(axis_ticks(0.5, 2000, 5, true).front(), 1, 1e-14));
@@ -47,7 +47,7 @@ TEST_CASE("axis ticks are round and inside") {
 }
 
 // The mean of a constant learning rate differs from it by rounding. The step between ticks is then too small to change a number, and must not loop.
-TEST_CASE("a constant beside its mean, which rounding moves") {
+TEST_CASE("a constant curve and its mean, which differs by rounding, have a short axis and a level line") {
   const double next = std::nextafter(0.003, 1);
   for (bool log_scale : {false, true}) {
     CHECK(axis_ticks(0.003, next, 5, log_scale).size() <= 12);
@@ -62,7 +62,7 @@ TEST_CASE("a constant beside its mean, which rounding moves") {
   }
 }
 
-TEST_CASE("curves out of CSV skip rows without the number") {
+TEST_CASE("curves read from CSV skip rows without a finite number") {
   const std::string csv = "step,time,loss,fid\n1,0.5,2,\n2,0.6,nan,\n3,0.7,1.5,12\n";
   const Curve loss = csv_curve(csv, "step", "loss"), fid = csv_curve(csv, "step", "fid", "FID");
   CHECK(loss.x == std::vector<double>{1, 3});
@@ -77,7 +77,7 @@ TEST_CASE("curves out of CSV skip rows without the number") {
   CHECK(csv_curve("step,loss\n1,2.5\n2,0.1", "step", "loss").y == std::vector<double>{2.5});      // the last line is half a row
 }
 
-TEST_CASE("a plot has its parts and stays inside its frame") {
+TEST_CASE("a plot has title, legend, dashes and points, and leaves out values that a log axis lacks") {
   Plot plot{.title = "a < b",
             .x_label = "step",
             .y_label = "loss",
@@ -94,7 +94,7 @@ TEST_CASE("a plot has its parts and stays inside its frame") {
   CHECK(svg.find("M64.0 ") != std::string::npos);  // the first x is at the frame's left
 }
 
-TEST_CASE("a plot of a given range leaves out what lies outside") {
+TEST_CASE("a plot with a given range leaves out the points outside of it") {
   const Plot plot{.title = "t", .curves = {{"c", {0, 1, 2, 3}, {0, 5, 0.5, 1}, false, true}}, .y_low = -1, .y_high = 1};
   const std::string svg = svg_plot(plot);
   CHECK(count(svg, "<circle") == 3);
@@ -104,7 +104,7 @@ TEST_CASE("a plot of a given range leaves out what lies outside") {
   CHECK(is_balanced(svg));
 }
 
-TEST_CASE("plots without data, of one point, and of many points") {
+TEST_CASE("plots of no data or one point are valid, and plots of many points are small") {
   for (bool log_scale : {false, true}) {
     for (const Curve& curve :
          {Curve{"none", {}, {}}, Curve{"one", {5}, {5}}, Curve{"zero", {0, 0}, {0, 0}}, Curve{"bad", {NAN}, {INFINITY}}}) {
@@ -122,7 +122,7 @@ TEST_CASE("plots without data, of one point, and of many points") {
   CHECK(svg.find(" 46.7") != std::string::npos);  // the lone peak is drawn, 0.5 of 11 units (280 pixels) below the top at 34
 }
 
-TEST_CASE("the page is whole and self-contained") {
+TEST_CASE("a report page is valid HTML without external files") {
   HtmlReport report("Run <1>", "sub");
   report.heading("Samples & more");
   report.paragraph("x < y");
@@ -141,7 +141,7 @@ TEST_CASE("the page is whole and self-contained") {
   CHECK(count(html, "http") == 1);  // the name of the SVG standard; nothing is fetched
 }
 
-TEST_CASE("a table that can be sorted holds what its cells are sorted by, and the page its script once") {
+TEST_CASE("a sortable table contains its sort keys, and the page contains the script once") {
   HtmlReport report("t");
   report.sortable_table({"name<", "x"}, {{"a<", "70.3 ± 0.4"}, {"b", "-"}}, {{"a<", "70.3125"}, {"b", ""}}, "caption<");
   report.sortable_table({"y"}, {{"1"}}, {{"1"}});
@@ -156,7 +156,7 @@ TEST_CASE("a table that can be sorted holds what its cells are sorted by, and th
   CHECK(count(report.html(), "http") == 0);
 }
 
-TEST_CASE("a column of a table is at the right, with its heading, where all its cells are numbers") {
+TEST_CASE("a table column is right-aligned, with its heading, if all its cells are numbers") {
   const auto is_right = [](const std::vector<std::string>& cells) {
     HtmlReport report("");
     std::vector<std::vector<std::string>> rows;
@@ -174,7 +174,7 @@ TEST_CASE("a column of a table is at the right, with its heading, where all its 
     CHECK_MESSAGE(!is_right(cells), cells[0]);
 }
 
-TEST_CASE("links and strips of a page, and plots drawn for the width that they get") {
+TEST_CASE("links and image strips have the expected HTML, and plots have the width of their place") {
   HtmlReport page("");
   page.links("Stages: ", {{"a<", "a/report.html"}, {"b", "b/report.html"}}), page.links("none", {});
   page.strip({{"bytes", "one<"}, {"more", ""}});
@@ -190,7 +190,7 @@ TEST_CASE("links and strips of a page, and plots drawn for the width that they g
   CHECK_FALSE(has(HtmlReport("t").html(), "<script>"));
 }
 
-TEST_CASE("the elements of a page, as they are written") {
+TEST_CASE("all elements of a report page have exactly the expected HTML") {
   HtmlReport report("", "");
   report.heading("a<"), report.subheading("b<"), report.paragraph("c<");
   report.preformatted("d<"), report.preformatted("e", "f<");

@@ -62,7 +62,7 @@ Rows range(std::int64_t n) {
 
 }  // namespace
 
-TEST_CASE("balanced rows: as many of each class as it has, up to the same number") {
+TEST_CASE("balanced rows have equally many of each class, or all rows of a class that has fewer") {
   const Labelled source = mixed({6, 3, 1, 0, 9});
   for (const std::int64_t all : {0, -1, 19, 20}) CHECK(balanced_rows(source, all) == range(19));
   CHECK(balanced_rows(source, 1).size() == 1);
@@ -91,7 +91,7 @@ TEST_CASE("balanced rows: as many of each class as it has, up to the same number
   CHECK(in_class[0] != in_class[1]);                                          // each class has an order of its own
 }
 
-TEST_CASE("drawn rows: a part of a choice, the same each time") {
+TEST_CASE("drawn_rows gives the same sorted subset each time, and a smaller subset is part of a larger") {
   const Rows rows{3, 5, 8, 13, 21, 34, 55, 89};
   CHECK(drawn_rows(rows, 8) == rows);
   CHECK(drawn_rows(rows, 9) == rows);
@@ -111,7 +111,7 @@ TEST_CASE("drawn rows: a part of a choice, the same each time") {
   CHECK(drawn_rows(first, 10).back() > 50);
 }
 
-TEST_CASE("pictures that no memory holds are refused before they are read") {
+TEST_CASE("images that do not fit into memory are refused before they are read") {
   class Endless : public Labelled {
    public:
     Endless() : Labelled({}, 1) {}
@@ -123,7 +123,7 @@ TEST_CASE("pictures that no memory holds are refused before they are read") {
   CHECK_MESSAGE(has(error, "1099511627776 images take "), error);
 }
 
-TEST_CASE("labels of samples: by turns, the last turn drawn") {
+TEST_CASE("balanced_labels cycles through the classes; the labels of the last, partial cycle are random") {
   CHECK(balanced_labels(6, 3, 1) == Rows{0, 1, 2, 0, 1, 2});
   CHECK(balanced_labels(0, 3, 1).empty());
   std::set<Rows> rests;

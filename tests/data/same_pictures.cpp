@@ -65,7 +65,7 @@ std::vector<std::string> written(const fs::path& folder, const std::vector<Pictu
 
 }  // namespace
 
-TEST_CASE("one collection in four forms gives the same batches of both splits, centered and cropped at random") {
+TEST_CASE("one collection in four file formats gives the same batches of both splits, with center and random crops") {
   const TempFolder folder;
   const std::vector<std::string> specs = written(folder.path(), made_pictures());
   for (const char* keys : {"size=8", "size=6,channels=1,crop=random", "size=8,limit=5"}) {

@@ -44,7 +44,7 @@ Wave wave(const float* x, std::int64_t length, double f) {
 
 }  // namespace
 
-TEST_CASE("sums of sines: mean 0, variance 1, all of its power at the label's two frequencies") {
+TEST_CASE("sums of sines have mean 0, variance 1, and all their power at the label's two frequencies") {
   const auto source = open_source("sines?count=40,length=48,channels=2,seed=3", Split::train);
   CHECK(source->shape() == Shape{2, 48});
   for (std::int64_t i = 0; i < 40; ++i) {
@@ -62,7 +62,7 @@ TEST_CASE("sums of sines: mean 0, variance 1, all of its power at the label's tw
   }
 }
 
-TEST_CASE("phases are uniform and independent; a sample depends on seed, split and number alone") {
+TEST_CASE("phases are uniform and independent; a sample depends only on seed, split and number") {
   const auto source = sine_source({.count = 4000}, Split::train);
   double c1 = 0, s1 = 0, c2 = 0, both = 0;
   for (std::int64_t i = 0; i < 4000; ++i) {
@@ -79,7 +79,7 @@ TEST_CASE("phases are uniform and independent; a sample depends on seed, split a
   CHECK(mentions(error_of<ConfigError>([&] { open_source("sines:x", Split::train); }), {"data 'sines:x'", "generated", "takes"}));
 }
 
-TEST_CASE("the table of kinds: each is in the help and in the documents with all of its keys, and refuses others") {
+TEST_CASE("every data kind is documented in help and README with all its keys, and refuses unknown keys") {
   const std::string page = read_file(std::filesystem::path(FM_TESTS_FOLDER) / "../data/README.md");
   const auto line_at = [&](std::size_t at) { return page.substr(at, page.find('\n', at) - at); };
   for (const DataKind& kind : data_kinds()) {
@@ -96,7 +96,7 @@ TEST_CASE("the table of kinds: each is in the help and in the documents with all
   }
 }
 
-TEST_CASE("specifications taken apart") {
+TEST_CASE("a data specification is parsed into name, path and options") {
   const DataSpec spec = parse_data_spec("tar:a-{0,1..2}.tar?test=b-{0,3}.tar,size=4");
   CHECK(spec.name == "tar");
   CHECK(spec.path == std::optional<std::string>("a-{0,1..2}.tar"));

@@ -43,7 +43,7 @@ template <class F> std::string metrics_csv(int n, const F& f) {
 
 }  // namespace
 
-TEST_CASE("mean, deviation of a sample, median and spread") {
+TEST_CASE("mean, sample deviation, median and spread leave out values that are not finite") {
   const Statistics s = statistics({1, 2, missing, 4, 9, infinity});
   CHECK(s.n == 4);
   CHECK(s.mean == 4);
@@ -67,7 +67,7 @@ TEST_CASE("mean, deviation of a sample, median and spread") {
   CHECK(spread({4, 4}) == 0);
 }
 
-TEST_CASE("a table as terminal text, in blocks of columns that fit") {
+TEST_CASE("a table as terminal text is split into blocks of columns that fit the width") {
   CHECK(terminal_text(example()) ==
         "derivative        du/dt error  Frechet, 1 call             note\n"
         "jvp         2.0e-07 ± 1.4e-07     70.50 ± 0.35                 \n"
@@ -97,7 +97,7 @@ TEST_CASE("a table as terminal text, in blocks of columns that fit") {
   CHECK(terminal_text(example(), 0) == terminal_text(example(), 43));          // a column that is too wide stands alone
 }
 
-TEST_CASE("a table as CSV, Markdown and LaTeX, with notes and without") {
+TEST_CASE("a table as CSV, Markdown and LaTeX has the expected text, with and without notes") {
   CHECK(csv_text(example()) ==
         "name,error_mean,error_deviation,error_n,frechet_1_mean,frechet_1_deviation,frechet_1_n,note\n"
         "jvp,2e-07,1.41421e-07,2,70.5,0.353553,2,\n"
@@ -125,7 +125,7 @@ TEST_CASE("a table as CSV, Markdown and LaTeX, with notes and without") {
   CHECK(cell_text(column, {}) == "-");
 }
 
-TEST_CASE("CSV text: quotes, commas and line ends inside of cells") {
+TEST_CASE("CSV text keeps quotes, commas and line breaks of cells") {
   const CsvRows rows{{"a", "", "b,c"}, {"say \"no\"", "two\nlines", "\r"}, {"", "x"}};
   std::string text;
   for (const auto& row : rows) text += csv_line(row);
@@ -142,7 +142,7 @@ TEST_CASE("CSV text: quotes, commas and line ends inside of cells") {
   CHECK(mentions(error_of([] { parse_csv("a\"\"\""); }), {"quoted", "CSV", "end"}));
 }
 
-TEST_CASE("the report of a training has what its folder holds") {
+TEST_CASE("the report of a training shows the files that its folder contains") {
   const TempFolder folder;
   const auto report = [&](const std::function<void(HtmlReport&)>& extra = {}) {
     write_training_report(folder.path(), "a run", extra);
@@ -181,7 +181,7 @@ TEST_CASE("the report of a training has what its folder holds") {
   CHECK_FALSE(has(report(), "Curves"));
 }
 
-TEST_CASE("curves in a report: points where they are few, a mean where they are many, a log axis over decades") {
+TEST_CASE("curves in a report show few rows as points and many as a mean, with a log axis over decades") {
   const TempFolder folder;
   const auto report = [&](int n, const auto& f) {
     write_atomically(folder / "metrics.csv", metrics_csv(n, f));

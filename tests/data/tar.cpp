@@ -53,7 +53,7 @@ std::string scan_error(const TempFolder& folder, const std::string& bytes) {
 
 }  // namespace
 
-TEST_CASE("shards that Python's tarfile wrote: plain headers, pax and GNU's long names") {
+TEST_CASE("shards of Python's tarfile are read, with plain headers, pax headers and GNU's long names") {
   const TempFolder folder;
   for (const char* kind : {"ustar", "pax", "gnu"}) {
     CAPTURE(kind);
@@ -72,7 +72,7 @@ TEST_CASE("shards that Python's tarfile wrote: plain headers, pax and GNU's long
   }
 }
 
-TEST_CASE("names of shards") {
+TEST_CASE("shard names are expanded from braces and ranges") {
   using Names = std::vector<std::string>;
   CHECK(shard_names("a.tar") == Names{"a.tar"});
   CHECK(shard_names("d/a-{08..10}.tar") == Names{"d/a-08.tar", "d/a-09.tar", "d/a-10.tar"});
@@ -88,7 +88,7 @@ TEST_CASE("names of shards") {
   CHECK(has(error_of([] { shard_names("a::"); }), "a name is empty"));
 }
 
-TEST_CASE("samples of several shards in order, held out by tenths or from shards of their own; a resumed order is the same") {
+TEST_CASE("samples of several shards are in order; the test split is every tenth sample or separate shards") {
   const TempFolder folder;
   write_atomically(folder / "a-0.tar", shard_of(0, 24));
   write_atomically(folder / "a-1.tar", shard_of(24, 16));
@@ -113,7 +113,7 @@ TEST_CASE("samples of several shards in order, held out by tenths or from shards
   CHECK(has(error_of([&] { open_source(spec + ",test=" + (folder / "val.tar").string() + ",classes=1", Split::test); }), "label 1, but there are 1 classes"));
 }
 
-TEST_CASE("the index: kept beside the shard, made again when the shard or the index has changed") {
+TEST_CASE("the index is stored beside the shard, and built again if the shard or the index has changed") {
   const TempFolder folder;
   const fs::path shard = folder / "a.tar", index = folder / "a.tar.flowmap-index";
   const std::string spec = "tar:" + shard.string() + "?size=4,channels=1";
@@ -153,7 +153,7 @@ TEST_CASE("the index: kept beside the shard, made again when the shard or the in
   CHECK(has(error_of([&] { greys(*old); }), "it has changed since its index was made"));
 }
 
-TEST_CASE("an index whose checksum fits but whose samples do not is none") {
+TEST_CASE("an index whose checksum fits but whose samples do not is rejected") {
   const TarIndex good{4096, 7, {{512, 100, 1, 3, 0}, {2048, 2048, 2, -1, 1}}};
   const auto parsed = [&](const std::function<void(TarSample&)>& spoil) {
     TarIndex index = good;
@@ -184,7 +184,7 @@ TEST_CASE("an index whose checksum fits but whose samples do not is none") {
   CHECK_FALSE(parse_tar_index("fmtarix1"));
 }
 
-TEST_CASE("what a scan finds: places, sizes, labels of both forms, and members that are no part of a sample") {
+TEST_CASE("a scan finds offsets, sizes and labels (.cls or .json), and skips members outside of samples") {
   const TempFolder folder;
   const auto scan = [&](const std::vector<TarEntry>& entries) {
     write_atomically(folder / "s.tar", tar_of(entries));
@@ -216,7 +216,7 @@ TEST_CASE("what a scan finds: places, sizes, labels of both forms, and members t
   CHECK(scan_error(folder, tar_of({{"a.cls", "0"}})).ends_with("(.jpg, .jpeg, .png, .webp)"));
 }
 
-TEST_CASE("an index in a folder of its own; where none can be written, a note says so") {
+TEST_CASE("index= stores the index in another folder; an index that cannot be written causes a note") {
   const TempFolder folder;
   write_atomically(folder / "a.tar", shard_of(0, 4));
   fs::create_directory(folder / "index");
@@ -231,7 +231,7 @@ TEST_CASE("an index in a folder of its own; where none can be written, a note sa
   CHECK(has(source->notes()[0], "1 of 1 indices could not be written"));
 }
 
-TEST_CASE("hostile tar files are one error that names file and member") {
+TEST_CASE("malformed tar files are refused with file and member") {
   const TempFolder folder;
   const std::string good = shard_of(0, 2);
   CHECK(scan_error(folder, good) == "no error");
@@ -258,7 +258,7 @@ TEST_CASE("hostile tar files are one error that names file and member") {
   CHECK(has(scan_error(folder, tar_of({{"x", std::string(70000, '1'), 'x'}})), "bytes of names"));
 }
 
-TEST_CASE("samples that are none are one error that names the sample") {
+TEST_CASE("invalid samples are refused with the name of the sample or its member") {
   const TempFolder folder;
   CHECK(has(scan_error(folder, tar_of({{"a.cls", "1"}, {"a.txt", "x"}})), "sample \"a\" has no image (.jpg, .jpeg, .png, .webp); it has .txt"));
   CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.jpg", "x"}})), "sample \"a\" has two images, the second is \"a.jpg\""));

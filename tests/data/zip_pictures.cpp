@@ -49,7 +49,7 @@ std::string json_error(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("a zip file of Python's zipfile with EDM2's dataset.json, and the same unpacked") {
+TEST_CASE("a zip file with EDM2's dataset.json gives the same samples as the unpacked folder") {
   const TempFolder folder;
   const fs::path zip = fs::path(FM_TESTS_FOLDER) / "golden/data/edm.zip";
   for (const Member& m : members_of(zip)) {
@@ -78,7 +78,7 @@ TEST_CASE("a zip file of Python's zipfile with EDM2's dataset.json, and the same
   CHECK(has(error_of([] { open_source("folder:/nowhere?size=4,classes=3", Split::train); }), "classes is for folders with a dataset.json"));
 }
 
-TEST_CASE("train and val folders with a dataset.json each; class names of the json") {
+TEST_CASE("train and val folders are read with a dataset.json each, which may contain class names") {
   const TempFolder folder;
   for (const char* split : {"train", "val"}) {
     fs::create_directories(folder / split / "00000");
@@ -98,7 +98,7 @@ TEST_CASE("train and val folders with a dataset.json each; class names of the js
   CHECK(has(train->notes()[0], "1 labels of missing images, the first is \"gone.png\""));
 }
 
-TEST_CASE("hostile zip files are one error that names file and member") {
+TEST_CASE("malformed zip files are refused with file and member") {
   const TempFolder folder;
   const std::vector<Member> good{{"a.png", png(1)}, {"b.png", png(2)}, {"dataset.json", null_labels}};
   CHECK(zip_error(folder, good) == "no error");
@@ -127,7 +127,7 @@ TEST_CASE("hostile zip files are one error that names file and member") {
   }
 }
 
-TEST_CASE("40,000 pictures, more than are read at a time: directory and dataset.json in order and in others") {
+TEST_CASE("40,000 images, more than one read, have their labels for any order of directory and dataset.json") {
   const TempFolder folder;
   constexpr int count = 40'000;
   const auto name = [](int i) { return "folder/img" + std::to_string(100'000 + i) + ".png"; };
@@ -157,7 +157,7 @@ TEST_CASE("40,000 pictures, more than are read at a time: directory and dataset.
             "checksum of member \"dataset.json\" is wrong"));
 }
 
-TEST_CASE("every wrong dataset.json is one error") {
+TEST_CASE("every malformed dataset.json is refused with the reason") {
   CHECK(json_error("{\"labels\": [[\"a.png\", 1], [\"b.png\", 0], [\"c.png\", 7]], \"other\": [1, {\"x\": [null]}]}") == "no error");
   CHECK(json_error("{\"labels\": null, \"class_names\": null}") == "no error");
   CHECK(has(json_error(""), "j: not JSON: "));
@@ -182,7 +182,7 @@ TEST_CASE("every wrong dataset.json is one error") {
   CHECK(mentions(json_error("{\"labels\": null, \"class_names\": [1]}"), {"j", "class name 0", "text"}));
 }
 
-TEST_CASE("WebP files decode to Pillow's pixels, or the build says what it lacks") {
+TEST_CASE("WebP files decode to Pillow's pixels; a build without libwebp reports that") {
   std::ifstream in(fs::path(FM_TESTS_FOLDER) / "golden/pillow_webp.txt");
   std::string kind, file, hex;
   int width, height, channels, n = 0;

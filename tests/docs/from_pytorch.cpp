@@ -102,7 +102,7 @@ TEST_CASE("inference and frozen networks") {
   CHECK(tape.size() == 0);
 }
 
-TEST_CASE("data") {
+TEST_CASE("a data loader gives batches of images with values from 0 to 1") {
   const InTempFolder inside;
   test::draw_picture_folder("images", {.width = 40, .height = 32});
 #include "tests/docs/data.h"
@@ -114,7 +114,7 @@ TEST_CASE("data") {
   CHECK(*std::max_element(levels.begin(), levels.end()) <= 1);
 }
 
-TEST_CASE("checkpoints") {
+TEST_CASE("a checkpoint is written and read back") {
   const InTempFolder inside;
   Net net;
   reset_parameters(net, 1);
@@ -164,7 +164,7 @@ TEST_CASE("the table: making and reading tensors") {
   synchronise(device);
 }
 
-TEST_CASE("the table: tensors written and computed") {
+TEST_CASE("the table: writing to tensors and computing with them") {
   Tensor x = Tensor::arange(3);
   const Tensor y = x + 1.0;
   CHECK(x.expand({4, 3}).shape() == Shape{4, 3});
@@ -217,7 +217,7 @@ TEST_CASE("the table: forward mode") {
   CHECK(backward(loss)[x].to_vector<float>() == Floats{2 + 4, 20 + 6});
 }
 
-TEST_CASE("the table: derivatives checked") {
+TEST_CASE("the table: checking derivatives") {
   const auto f = [](const std::vector<Var>& x) { return sin(x[0]); };
   const Tensor x = sample_normal({3, 2}, 1);
   for (const CheckReport& report : check_all(f, {x})) CHECK(report.passed());
@@ -241,7 +241,7 @@ TEST_CASE("the table: models and optimizers") {
   CHECK(learning_rate(rate, step) == 0.5);
 }
 
-TEST_CASE("every expression of the table is compiled above, and every header exists") {
+TEST_CASE("every expression of the table in docs/from_pytorch.md occurs in this file, and every header exists") {
   const std::string page = contents(project / "docs/from_pytorch.md");
   const std::string source = std::regex_replace(contents(project / "tests/docs/from_pytorch.cpp"), std::regex("//[^\n]*"), "");
   const auto code_spans = [](const std::string& text) {

@@ -82,7 +82,7 @@ std::size_t count_of(const std::string& text, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("a variant's seconds are those of its own steps, the median of the rounds after the first, each part of a training by its share of the steps") {
+TEST_CASE("a variant's seconds are the median of the rounds after the first; each part of a training counts by its share of the steps") {
   AblateConfig c = config_of("derivative");
   c.deltas = {0.01};
   for (const std::int64_t rounds : {1, 2}) {
@@ -124,7 +124,7 @@ TEST_CASE("an objective's seconds are the mean of its first, middle and last ste
   CHECK(near(seconds(begins), 8 + 4 / 3.0, 1e-12));                // only at the last of the three steps, 99, is 0 < alpha < 1
 }
 
-TEST_CASE("equal time: steps are those that take as long as the first variant's, one at least") {
+TEST_CASE("equal time: each variant gets as many steps as fit into the first variant's time, and at least one") {
   AblateConfig c = config_of("none");
   c.vary = {"mfd.loop.batch=8,16,4"};
   std::vector<Variant> list = variants(c);
@@ -136,7 +136,7 @@ TEST_CASE("equal time: steps are those that take as long as the first variant's,
   CHECK(list[2].steps() == 18);
 }
 
-TEST_CASE("other work: ticks of a text like /proc/stat, the share of all cores, and the line that says so") {
+TEST_CASE("other processes' load: ticks are parsed from /proc/stat, and their share of all cores is computed and reported") {
   const auto ticks = [](const std::string& text) {
     std::istringstream stat(text);
     return cpu_ticks(stat, 30);
@@ -159,7 +159,7 @@ TEST_CASE("other work: ticks of a text like /proc/stat, the share of all cores, 
   CHECK(has(busy_line(std::nullopt, {}, 1.1, 2), "a busy machine"));
 }
 
-TEST_CASE("a trial that was not measured is no measured 0: in the table, in the list of trials, on the page") {
+TEST_CASE("an unmeasured trial is not shown as 0: in the table, in the list of trials, on the page") {
   AblateConfig c = config_of("derivative");
   c.deltas = {0.1, 0.01};
   const auto findings = [&](bool second) {
@@ -184,7 +184,7 @@ TEST_CASE("a trial that was not measured is no measured 0: in the table, in the 
   CHECK(curves(findings(false)) == curves(findings(true)));
 }
 
-TEST_CASE("page: the error over the step of a difference is drawn where each step has one error, and nothing in its place elsewhere") {
+TEST_CASE("the page plots the error over the step of a difference only if each step has one error") {
   AblateConfig c = config_of("derivative");
   c.deltas = {0.1, 0.01};
   const auto page = [&] {
@@ -201,7 +201,7 @@ TEST_CASE("page: the error over the step of a difference is drawn where each ste
   }
 }
 
-TEST_CASE("--jobs trains seed by seed, of each the longest first") {
+TEST_CASE("--jobs trains seed by seed, and the longest training of each seed first") {
   AblateConfig c = config_of("derivative");
   c.deltas = {0.1, 0.01};
   Findings f{.what = "derivative", .subtitle = {}, .variants = variants(c), .trials = {}, .calls = {}, .busy = {}};
@@ -213,7 +213,7 @@ TEST_CASE("--jobs trains seed by seed, of each the longest first") {
   CHECK(training_order(f) == std::vector<std::size_t>{0, 1, 2, 3, 4, 5});
 }
 
-TEST_CASE("metrics of a training in two parts: the second counts on from the steps of the first") {
+TEST_CASE("metrics of a training in two parts: the second part's steps continue from the first part's") {
   const std::vector<Variant> list = variants(config_of("scheme"));
   const std::filesystem::path run = "run";
   const std::vector<MetricsFile> two = metrics_of(run, list[2], {.folder = "a"}), one = metrics_of(run, list[1], {.folder = "a"});

@@ -26,7 +26,7 @@ double first_number(const Network& n) { return n.state().front().second.reshape(
 
 }  // namespace
 
-TEST_CASE("a network of one time gives its velocity for any s; one of two times its diagonal") {
+TEST_CASE("a one-time network gives its velocity for any s; a two-time network's velocity is u(z, t, t)") {
   const auto one = mlp(false), two = mlp(true);
   const Network v(one), u(two);
   CHECK(!v.two_times());
@@ -38,7 +38,7 @@ TEST_CASE("a network of one time gives its velocity for any s; one of two times 
   CHECK(!same_bits(evaluate(u.u(), z, s, t, {}), evaluate(u.v(), z, t, {})));
 }
 
-TEST_CASE("a copy is the same network, a clone another; one that was never made says so") {
+TEST_CASE("a copy of a Network shares its tensors, a clone does not; using an empty Network is an error") {
   const Network a(mlp(true)), same = a, other = a.clone();
   const double before = first_number(a);
   a.state()[1].second.fill(0.25);
@@ -49,7 +49,7 @@ TEST_CASE("a copy is the same network, a clone another; one that was never made 
   CHECK_THROWS_AS(Network().u(), Error);
 }
 
-TEST_CASE("what follows is decay times itself and the rest of the leader; a network of another kind is refused") {
+TEST_CASE("follow() gives decay * own weights + (1 - decay) * the leader's; a network of another kind is refused") {
   const Network leader(mlp(true, 1)), follower(mlp(true, 2));
   const Tensor a = follower.state()[1].second.clone(), b = leader.state()[1].second.clone();
   follower.follow(leader, 0.75);

@@ -45,7 +45,7 @@ void fill_at_random(const Network& network, std::uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("the list has each network under one name and one section") {
+TEST_CASE("the list contains each network under one name and one section") {
   const std::vector<std::string> names = backbone_names();
   CHECK(names.front() == "dit_dh");                            // the default of configs without the key `network`
   std::set<std::string> sections;
@@ -56,7 +56,7 @@ TEST_CASE("the list has each network under one name and one section") {
   CHECK(error_of<ConfigError>([&] { wrong.make(true, 1); }).starts_with("there is no network 'unet': known are dit_dh, mlp"));
 }
 
-TEST_CASE("parameters and products are those that a network has and a tape records") {
+TEST_CASE("a network's cost has its number of parameters and the products that a tape records") {
   for (const std::string& name : backbone_names())
     for (const bool two_times : {false, true}) {
       CAPTURE(name);
@@ -79,7 +79,7 @@ TEST_CASE("parameters and products are those that a network has and a tape recor
     }
 }
 
-TEST_CASE("the memory of a step is foretold within 5 %") {
+TEST_CASE("the predicted memory of a step is within 5 % of the measured memory") {
   constexpr std::int64_t rows = 16;
   for (const std::string& name : backbone_names())
     for (const bool two_times : {false, true}) {
@@ -98,7 +98,7 @@ TEST_CASE("the memory of a step is foretold within 5 %") {
     }
 }
 
-TEST_CASE("a flow map begins with its teacher's weights; what sees only t - s says nothing at first, but for DiT^DH") {
+TEST_CASE("a flow map starts from its teacher's weights; except in DiT^DH, s has no effect at first") {
   for (const std::string& name : backbone_names()) {
     CAPTURE(name);
     const NetworkConfig config = config_of(name);
@@ -114,7 +114,7 @@ TEST_CASE("a flow map begins with its teacher's weights; what sees only t - s sa
   }
 }
 
-TEST_CASE("weights of another size are refused by the file's name, and so are samples and numbers that a network has not") {
+TEST_CASE("weights of another size are refused with the file's name; unsuitable samples and settings are refused") {
   for (const std::string& name : backbone_names()) {
     CAPTURE(name);
     const NetworkConfig config = config_of(name);

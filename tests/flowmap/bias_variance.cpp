@@ -58,7 +58,7 @@ VelocityNet poor_teacher() {
 
 }  // namespace
 
-TEST_CASE("the loss of a blended target is bias and variance, for every lambda") {
+TEST_CASE("the loss of a blended target is bias plus variance, for every lambda") {
   const Nodes n = nodes(0.2, 0.7);
   const VelocityNet v = flow().v(), poor = poor_teacher();
   const FlowMapNet h = network();
@@ -84,7 +84,7 @@ TEST_CASE("the loss of a blended target is bias and variance, for every lambda")
   CHECK(own > 1e-3);
 }
 
-TEST_CASE("at the true map the network brings no bias, an exact teacher none, and the terms follow lambda") {
+TEST_CASE("at the true map, the network and an exact teacher add no bias; the terms scale with lambda") {
   const Nodes n = nodes(0.1, 0.9);
   const BiasVariance at_truth = bias_variance(flow().u(), n.p, flow().v(), flow().v(), flow().u());
   CHECK(at_truth.own < 1e-28);

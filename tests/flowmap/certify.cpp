@@ -22,7 +22,7 @@ double at(const std::vector<Bias>& found, double t) {
 
 }  // namespace
 
-TEST_CASE("quadrature: moments of the normal distribution, and a wave") {
+TEST_CASE("normal_quadrature gives the moments of the normal distribution and the mean of a cosine") {
   for (const int n : {1, 2, 5, 20, 48, 80, 160}) {
     CAPTURE(n);
     const Quadrature q = normal_quadrature(n);
@@ -39,7 +39,7 @@ TEST_CASE("quadrature: moments of the normal distribution, and a wave") {
   }
 }
 
-TEST_CASE("each objective of the list is what it claims: its residual, and its bias on a Gaussian and on a mixture") {
+TEST_CASE("each objective's claims hold: its residual, and its bias on a Gaussian and on a mixture") {
   for (const std::string& name : objective_names()) {
     CAPTURE(name);
     const Objective objective = without_clamps({}, name);
@@ -48,7 +48,7 @@ TEST_CASE("each objective of the list is what it claims: its residual, and its b
   }
 }
 
-TEST_CASE("the published preset is what is certified; a derivative that rises with the training is whole at its end, in every objective that has one") {
+TEST_CASE("the chosen preset is certified; a derivative with a warm-up is certified at the end of its warm-up") {
   ObjectiveConfig published;
   published.preset = "published";
   CHECK_FALSE(without_clamps(published, "mean_flow").claims.unbiased);
@@ -67,7 +67,7 @@ TEST_CASE("the published preset is what is certified; a derivative that rises wi
   }
 }
 
-TEST_CASE("negative controls are found out") {
+TEST_CASE("certificates contradict the claims of the negative controls") {
   for (const auto& control : negative_controls()) {
     CAPTURE(control.first);
     CHECK(contradiction(control.second.claims, certify(control.second)) != "");
@@ -115,7 +115,7 @@ TEST_CASE("metrics that weigh a residual by its size are unbiased on a Gaussian 
   }
 }
 
-TEST_CASE("a normalised target is biased likewise: g / (|g| + 1)") {
+TEST_CASE("a target normalized by g / (|g| + 1) is biased on a mixture") {
   MeanFlowConfig config;
   config.tangent.normalise = 1;
   const std::vector<Bias> found = bias_on_mixture(make_objective(config));
@@ -124,7 +124,7 @@ TEST_CASE("a normalised target is biased likewise: g / (|g| + 1)") {
   CHECK(near(at(found, 0.8), 0.1628, 0.02));
 }
 
-TEST_CASE("a loss that is scaled down is as biased as before, and one without a gradient is no certificate") {
+TEST_CASE("scaling a loss down does not hide its bias; a loss without a gradient gives no certificate") {
   MeanFlowConfig adaptive;
   adaptive.metric = {"adaptive", "sum", 1, 1};
   Objective scaled = make_objective(adaptive), enlarged = scaled, cut = make_objective(MeanFlowConfig{});
@@ -144,7 +144,7 @@ TEST_CASE("a loss that is scaled down is as biased as before, and one without a 
   CHECK(contradiction({.exact = true, .unbiased = true}, none).starts_with("has no gradient"));
 }
 
-TEST_CASE("a false claim is reported, in both directions") {
+TEST_CASE("a false claim is reported, whether it claims too much or too little") {
   MeanFlowConfig adaptive;
   adaptive.metric = {"adaptive", "sum", 1, 1};
   const Certificate biased = certify(make_objective(adaptive)), unbiased = certify(make_objective(MeanFlowConfig{}));

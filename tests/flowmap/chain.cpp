@@ -75,7 +75,7 @@ bool has_line(const std::vector<std::string>& lines, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("a run without the programs: preflight, teacher, flow map, samples; a second process finds them") {
+TEST_CASE("the library alone runs preflight, teacher, flow map and sampling; a second process finds the results") {
   Alone alone;
   Recipe recipe = points();
   TrainingRun run(recipe, alone.context());
@@ -101,7 +101,7 @@ TEST_CASE("a run without the programs: preflight, teacher, flow map, samples; a 
   CHECK(alone.log.warnings.empty());
 }
 
-TEST_CASE("a checkpoint that was copied from another stage is refused, where it is sampled and where it would be trained further") {
+TEST_CASE("a checkpoint copied from another stage is refused for sampling and for further training") {
   Alone alone;
   Recipe recipe = points();
   TrainingRun run(recipe, alone.context());
@@ -114,7 +114,7 @@ TEST_CASE("a checkpoint that was copied from another stage is refused, where it 
   CHECK_MESSAGE(further.find("is a checkpoint of map, another training") != std::string::npos, further);
 }
 
-TEST_CASE("a flow map that learned the velocity alone is sampled along its ODE, and its checkpoint says so") {
+TEST_CASE("a flow map that learned only the velocity is sampled along its ODE, and its checkpoint records this") {
   Alone alone;
   Recipe recipe = points();
   recipe.fm.loop.steps = 0, recipe.map.start = "random", recipe.map.velocity = "one-point", recipe.map.objective.name = "flow_matching";
@@ -128,7 +128,7 @@ TEST_CASE("a flow map that learned the velocity alone is sampled along its ODE, 
   CHECK(run.aim_of(stage_name::map).jumps == Jumps::none);
 }
 
-TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is the flow") {
+TEST_CASE("a checkpoint records which jumps were trained and whether they aim at the flow") {
   using Calls = std::vector<std::int64_t>;
   const auto aim_of = [](const std::string& objective, double one_share, const std::string& calls, const Calls& takes) {
     Alone alone;
@@ -160,7 +160,7 @@ TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is 
   CHECK((aim_of("imm", 0, "1", {1}).jumps == Jumps::off_diagonal && !aim_of("imm", 0, "1", {1}).flow_map));
 }
 
-TEST_CASE("which samples have a map error: not those of a sampler that adds noise, nor of a map with another aim than the data's flow") {
+TEST_CASE("map errors are given only for samplers without added noise and for maps that aim at the data's flow") {
   Alone alone;
   const auto known = [&](const std::string& objective, double guidance, const std::string& velocity = "teacher") {
     Recipe recipe = points();
@@ -181,7 +181,7 @@ TEST_CASE("which samples have a map error: not those of a sampler that adds nois
   CHECK(known("lsd", 2, "one-point") == std::vector<bool>{true, true, true});    // the aim is the data's flow, whatever the teacher's guidance
 }
 
-TEST_CASE("a teacher's scores are of Euler's method on a grid of so many points: a call fewer, and twice as many with guidance") {
+TEST_CASE("teacher scores use Euler's method on a grid of n points: n - 1 calls, twice as many with guidance") {
   for (const double guidance : {1.0, 2.0}) {
     Alone alone;
     Recipe recipe = points();
@@ -208,7 +208,7 @@ TEST_CASE("a teacher's scores are of Euler's method on a grid of so many points:
   }
 }
 
-TEST_CASE("an evaluation of a stage that is not there is refused") {
+TEST_CASE("evaluating an untrained stage is an error") {
   Alone alone;
   Recipe recipe = points();
   TrainingRun run(recipe, alone.context());
@@ -219,7 +219,7 @@ TEST_CASE("an evaluation of a stage that is not there is refused") {
   CHECK(test::error_of<ConfigError>([&] { names_to_score(run, {"teacher"}); }).find("exclude each other") != std::string::npos);
 }
 
-TEST_CASE("given weights are left aside where they were trained on other data, and kept where they do not say") {
+TEST_CASE("given weights are ignored if they were trained on other data, and used if they do not name their data") {
   Alone alone;
   const std::string file = (alone.folder.path() / "judge.safetensors").string();
   const auto used = [&](const Metadata& metadata) {
@@ -234,7 +234,7 @@ TEST_CASE("given weights are left aside where they were trained on other data, a
   CHECK(used({}) == file);
 }
 
-TEST_CASE("noise that samplers do not begin from is warned of, and noise of mean 0 and variance 1 is not") {
+TEST_CASE("given noise causes a warning if its mean is not 0 or its variance is not 1") {
   for (const auto& [scale, shift] : {std::pair{1.0, 0.0}, std::pair{2.0, 0.0}, std::pair{1.0, 0.5}}) {
     const bool unlike = scale != 1 || shift != 0;
     Alone alone;
@@ -251,7 +251,7 @@ TEST_CASE("noise that samplers do not begin from is warned of, and noise of mean
   }
 }
 
-TEST_CASE("noise that comes with the samples is that of a training's batches, row by row; other spaces refuse it") {
+TEST_CASE("noise given with the samples is used in training batches, row by row; other latent spaces refuse it") {
   Alone alone;
   const std::string pairs_file = (alone.folder.path() / "pairs.npz").string();
   std::vector<float> x, noise;

@@ -61,7 +61,7 @@ TEST_CASE("the central difference's error falls as delta^2") {
   CHECK(near(b1, f1, 1e-2));
 }
 
-TEST_CASE("in f32 the central difference is good to 1e-3 at the paper's step") {
+TEST_CASE("in f32 the central difference is accurate to 1e-3 at the paper's step size") {
   const SmallNet small(DType::f32);
   const FlowPoint p = inner_point(32, DType::f32);
   const Tensor w = Tensor::ones(p.z.shape());
@@ -69,7 +69,7 @@ TEST_CASE("in f32 the central difference is good to 1e-3 at the paper's step") {
   CHECK(relative(differentiate(small.net(), p, w, kind("central")).dudt, exact) < 1e-3);
 }
 
-TEST_CASE("all providers agree on a small network, for all rows and for the first ones") {
+TEST_CASE("all kinds of derivative agree on a small network, for all rows and for the first rows") {
   const SmallNet small;
   const FlowPoint p = inner_point(12);
   const Tensor w = random_normal(p.z.shape(), {9, 9}, 0, DType::f64);
@@ -87,7 +87,7 @@ TEST_CASE("all providers agree on a small network, for all rows and for the firs
   CHECK_THROWS_AS(differentiate(small.net(), p, Tensor::ones({13, dim}, DType::f64), kind("jvp")), ShapeError);
 }
 
-TEST_CASE("no provider records the derivative") {
+TEST_CASE("no kind of derivative is recorded on the tape") {
   const SmallNet small;
   const FlowPoint p = inner_point(6);
   std::size_t plain = 0;
@@ -103,7 +103,7 @@ TEST_CASE("no provider records the derivative") {
   }
 }
 
-TEST_CASE("clamped stencils stay in s <= t <= 1, unclamped ones do not") {
+TEST_CASE("clamped stencils stay within s <= t <= 1; unclamped stencils do not") {
   std::vector<double> seen_s, seen_t;
   const FlowMapNet spy = [&](const Var& z, const Var& s, const Var& t, const Labels&) {
     for (double x : s.value().to_vector<double>()) seen_s.push_back(x);
@@ -128,7 +128,7 @@ TEST_CASE("clamped stencils stay in s <= t <= 1, unclamped ones do not") {
   }
 }
 
-TEST_CASE("each side of a difference may have labels of its own") {
+TEST_CASE("the two sides of a difference may have different labels") {
   const SmallNet small;
   FlowPoint p = inner_point(6);
   const Tensor w = Tensor::zeros(p.z.shape(), DType::f64);

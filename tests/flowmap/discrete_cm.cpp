@@ -47,7 +47,7 @@ std::vector<double> earlier_sigma(const EctConfig& config, const std::vector<dou
 
 }  // namespace
 
-TEST_CASE("the grid is Karras's: even in sigma^(1/rho), its ends as set") {
+TEST_CASE("the grid is Karras's: evenly spaced in sigma^(1/rho), with the configured ends") {
   const std::vector<double> grid = DiscreteCmConfig{}.grid(18);
   REQUIRE(grid.size() == 18);
   CHECK(near(sigma(grid.front()), 0.004, 1e-12));
@@ -58,7 +58,7 @@ TEST_CASE("the grid is Karras's: even in sigma^(1/rho), its ends as set") {
   for (std::size_t i = 1; i < grid.size(); ++i) CHECK(grid[i] > grid[i - 1]);
 }
 
-TEST_CASE("the number of points grows as published, scaled to the training's length") {
+TEST_CASE("the number of grid points grows as published, scaled to the length of the training") {
   const CtConfig ct;
   CHECK(ct.points({0, 800000}) == 2);
   CHECK(ct.points({1, 800000}) == 3);                                            // the square root of a number just above 4, rounded up
@@ -76,7 +76,7 @@ TEST_CASE("the number of points grows as published, scaled to the training's len
   for (const std::int64_t step : {0, 500, 999, 1000}) CHECK(CdConfig{}.points({step, 1000}) == 18);
 }
 
-TEST_CASE("CT's average forgets more slowly as the grid becomes finer") {
+TEST_CASE("the decay of CT's target average comes closer to 1 as the grid becomes finer") {
   const CtConfig ct;
   CHECK(near(ct.target_decay_at({0, 100}), 0.9, 1e-15));
   CHECK(near(ct.target_decay_at({100, 100}), std::exp(2 * std::log(0.9) / 151), 1e-14));
@@ -87,7 +87,7 @@ TEST_CASE("CT's average forgets more slowly as the grid becomes finer") {
   CHECK(IctConfig{}.needs().target_decay == -1);
 }
 
-TEST_CASE("a row's times are neighbours on the grid, s is 0, and every interval occurs; its weight is what it says") {
+TEST_CASE("times of a row are neighbors on the grid, s is 0, every interval occurs, and the weight is the configured one") {
   for (const std::string weight : {"uniform", "gap"}) {
     CtConfig config = on<CtConfig>(9);
     config.weight = weight;
@@ -110,7 +110,7 @@ TEST_CASE("a row's times are neighbours on the grid, s is 0, and every interval 
   }
 }
 
-TEST_CASE("a grid that grows is another tensor of times, not another computation") {
+TEST_CASE("a growing grid changes the tensor of times, but not the form of the computation") {
   const IctConfig ict;
   const Batch batch = gaussian_batch(16);
   const Drawn early = ict.draw(batch, {}, {0, 400}), late = ict.draw(batch, {}, {399, 400});
@@ -122,7 +122,7 @@ TEST_CASE("a grid that grows is another tensor of times, not another computation
   for (std::size_t i = 0; i < 16; ++i) CHECK(sigma(numbers(early.p.t)[i]) / sigma(numbers(early["r"])[i]) > 1.9);
 }
 
-TEST_CASE("iCT draws intervals by a log-normal distribution that is cut to the grid") {
+TEST_CASE("iCT samples intervals from a log-normal distribution that is truncated to the grid") {
   constexpr std::int64_t rows = 40000;
   IctConfig config = on<IctConfig>(11);
   config.mean = -1.1;
@@ -136,7 +136,7 @@ TEST_CASE("iCT draws intervals by a log-normal distribution that is cut to the g
   }
 }
 
-TEST_CASE("the loss is the weighted square of the difference of two jumps to data; gradients pass through the first alone") {
+TEST_CASE("the loss is the weighted square of the difference of two jumps to data; gradients pass through the first jump only") {
   const SmallNet small, other(DType::f64, 6);
   CtConfig config = on<CtConfig>(9);
   config.weight = "gap";
@@ -159,7 +159,7 @@ TEST_CASE("the loss is the weighted square of the difference of two jumps to dat
   CHECK(max_difference(config.loss(nets, d).raw, own) < 1e-14);
 }
 
-TEST_CASE("iCT's Pseudo-Huber constant is that of data with the deviation 1: 2 times .00054 sqrt(D), where none is given") {
+TEST_CASE("iCT's default Pseudo-Huber constant is .00108 sqrt(D), the published one for data of deviation 1") {
   const SmallNet small;
   const Nets nets{.net = small.net()};
   for (const double given : {0.0, 0.3}) {
@@ -184,7 +184,7 @@ TEST_CASE("the residual is t times alpha-Flow's with s = 0 and alpha = (t - r) /
   CHECK(max_difference(config.loss(nets, d).raw, square(d.p.t) * same) < 1e-14);
 }
 
-TEST_CASE("with the teacher's velocity, consistency training is distillation by Euler's method") {
+TEST_CASE("consistency training with the teacher's velocity equals distillation with Euler's method") {
   const SmallNet small;
   const GaussianFlow g = gaussian();
   CdConfig euler = on<CdConfig>(9);
@@ -201,7 +201,7 @@ TEST_CASE("with the teacher's velocity, consistency training is distillation by 
 }
 
 // Data N(0.4, 0.6^2), states from -2 to 2 at t = 0.7. The expected errors come from an independent computation and have two digits.
-TEST_CASE("one step of distillation with the exact teacher is off by the solver's error, and the loss by nothing else") {
+TEST_CASE("with the exact teacher, a step of distillation has the solver's error, and the loss has no other error") {
   const GaussianFlow g{times({0.4}), times({0.6})};
   const std::int64_t rows = 401;
   std::vector<double> states;
@@ -227,7 +227,7 @@ TEST_CASE("one step of distillation with the exact teacher is off by the solver'
   }
 }
 
-TEST_CASE("ECT: the earlier point is data up to a sigma that shrinks from stage to stage, then a share of sigma") {
+TEST_CASE("ECT: the earlier point is data below a sigma that shrinks from stage to stage; above, it has a share of sigma") {
   const auto first = earlier_sigma(ect_at_stage(0), {1.944, 1.947}), second = earlier_sigma(ect_at_stage(1), {0.510, 0.512});
   CHECK((first[0] == 0 && first[1] > 0));                                        // r is data up to sigma = log 7 = 1.9459
   CHECK((second[0] == 0 && second[1] > 0));                                      // r is data up to sigma = log(5/3) = 0.5108
@@ -247,7 +247,7 @@ TEST_CASE("ECT: the earlier point is data up to a sigma that shrinks from stage 
   CHECK(near(earlier_sigma(hour, {2})[0] / 2, 1 - (1 + 3 / (1 + std::exp(1))) / 256, 1e-12));
 }
 
-TEST_CASE("a time that rounds to 0 or to 1 has finite numbers") {
+TEST_CASE("the times 0 and 1 give finite weights and earlier times") {
   PathBatch p;
   p.t = times({0, 1}), p.z = Tensor::zeros({2, 2}, DType::f64);
   for (const Drawn& d : {ect_at_stage(3).complete(p, {0, 100}), on<IctConfig>(11).complete(p, {0, 100})}) {
@@ -256,7 +256,7 @@ TEST_CASE("a time that rounds to 0 or to 1 has finite numbers") {
   }
 }
 
-TEST_CASE("ECT's stages follow the training, eight of them, as numbers of one computation") {
+TEST_CASE("ECT has eight stages during a training, and the form of its computation stays the same") {
   EctConfig config;
   config.labels = no_drop;
   const Batch batch = gaussian_batch(8);
@@ -272,7 +272,7 @@ TEST_CASE("ECT's stages follow the training, eight of them, as numbers of one co
   CHECK(std::abs(std::count_if(t.begin(), t.end(), [](double x) { return std::log(sigma(x)) < -0.407; }) / 4001.0 - 0.5) < 0.03);
 }
 
-TEST_CASE("ECT: the target is data where the earlier point is, and the weight is the inverse of sigma's gap") {
+TEST_CASE("ECT: the target is data where the earlier point is data; the weight is the inverse of the gap in sigma") {
   const SmallNet small;
   const Nets nets{.net = small.net()};
   EctConfig config = ect_at_stage(0);
@@ -298,7 +298,7 @@ TEST_CASE("ECT: the target is data where the earlier point is, and the weight is
   CHECK(near(config.loss(nets, d).loss.value().item(), published, 1e-9));
 }
 
-TEST_CASE("discrete consistency models are sampled with noise between calls, and say that they are not exact") {
+TEST_CASE("discrete consistency models declare jumps to data, with noise between calls, and an inexact minimum") {
   const auto check = [](const Objective& o) {
     CHECK(o.needs.jumps == Jumps::to_data);
     CHECK_FALSE(o.claims.exact);
@@ -311,7 +311,7 @@ TEST_CASE("discrete consistency models are sampled with noise between calls, and
   CHECK(has(EctConfig{}.claims().why, "at the end at least 0.00390625 sigma long"));
 }
 
-TEST_CASE("grids that fall and stages that there are none of are refused before the first step, by their keys") {
+TEST_CASE("decreasing grids and invalid ECT stages are refused before the first step, and the error names their keys") {
   CtConfig ct;
   ct.sigma_min = 2, ct.sigma_max = 1;
   CHECK(has(error_of<ConfigError>([&] { make_objective(ct, "map.objective.ct").check(10); }), "map.objective.ct.sigma_min = 2 is not below map.objective.ct.sigma_max = 1"));

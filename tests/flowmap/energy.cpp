@@ -42,7 +42,7 @@ Tensor line(const std::vector<double>& x) { return Tensor::from(x, {static_cast<
 
 }  // namespace
 
-TEST_CASE("energy distances are SciPy's, for sets of less and more than a block") {
+TEST_CASE("energy distances agree with SciPy, for sets smaller and larger than a block") {
   for (const auto& [n, m, d] : {std::tuple{2, 3, 1}, {255, 257, 2}, {600, 512, 2}, {300, 290, 3}, {70, 40, 130}}) {
     const std::string name = std::to_string(n) + "_" + std::to_string(m) + "_" + std::to_string(d);
     CAPTURE(name);
@@ -54,7 +54,7 @@ TEST_CASE("energy distances are SciPy's, for sets of less and more than a block"
   CHECK(near(energy_distance(points("energy.x", 300, 2, 1000, 1), points("energy.y", 300, 2, 1000.1, 1.2)), golden("far"), 1e-9));
 }
 
-TEST_CASE("energy distances of few points, by hand") {
+TEST_CASE("energy distances of a few points agree with values computed by hand") {
   CHECK(near(energy_distance(line({0, 0, 0}), line({2, 2})), 4, 1e-15));                 // 2 * 2
   CHECK(near(energy_distance(line({0, 1}), line({0, 1})), -1, 1e-15));                   // 2 * 1/2 - 1 - 1: no point is paired with itself
   CHECK(near(energy_distance(line({0, 1}), line({3, 7})), 4, 1e-15));                    // 2 * 4.5 - 1 - 4
@@ -63,7 +63,7 @@ TEST_CASE("energy distances of few points, by hand") {
 }
 
 // E|N(m, 2 s^2)| = 2 s / sqrt(pi) exp(-m^2 / (4 s^2)) + m erf(m / (2 s))
-TEST_CASE("two normal distributions on the line, and two of one") {
+TEST_CASE("the energy distance of normal distributions on the line has its closed form, and is 0 for two samples of one") {
   const std::int64_t n = 6000;
   const auto normal = [&](std::uint32_t stream) { return random_normal({n, 1}, {3, stream}, 0, DType::f64); };
   const auto between = [](double m, double s) { return 2 * s / std::sqrt(M_PI) * std::exp(-m * m / (4 * s * s)) + m * std::erf(m / (2 * s)); };
@@ -74,7 +74,7 @@ TEST_CASE("two normal distributions on the line, and two of one") {
   CHECK(near_zero(energy_distance(normal(1), normal(2)), 1.5e-3));
 }
 
-TEST_CASE("the number of threads does not change a bit") {
+TEST_CASE("energy distances have the same bits for any number of threads") {
   const Tensor x = points("energy.x", 900, 2, 0, 1), y = points("energy.y", 700, 2, 0.1, 1.2);
   const int before = omp_get_max_threads();
   omp_set_num_threads(1);
@@ -84,7 +84,7 @@ TEST_CASE("the number of threads does not change a bit") {
   omp_set_num_threads(before);
 }
 
-TEST_CASE("what has no energy distance is refused") {
+TEST_CASE("energy_distance refuses sets that it cannot compare") {
   const Tensor x = Tensor::zeros({4, 2});
   CHECK_THROWS_WITH_AS(energy_distance(x, Tensor::zeros({4, 3})),
                        "energy_distance: points [4, 2] and [4, 3]: each set needs 2 rows or more, and all rows must have the same size", ShapeError);
@@ -96,7 +96,7 @@ TEST_CASE("what has no energy distance is refused") {
   CHECK_THROWS_WITH_AS(energy_distance(bad, x), "energy_distance: row 2 of x is not finite", Error);
 }
 
-TEST_CASE("the mean square distance of rows") {
+TEST_CASE("mean_square_distance is the mean of the squared distances of rows") {
   const Tensor a = Tensor::from<float>({0, 0, 1, 1}, {2, 2}), b = Tensor::from<double>({3, 4, 1, 2}, {2, 2});
   CHECK(near(mean_square_distance(a, b), 13, 1e-15));                                    // (25 + 1) / 2
   CHECK_THROWS_AS(mean_square_distance(a, Tensor::zeros({2, 3})), ShapeError);

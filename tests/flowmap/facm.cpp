@@ -28,7 +28,7 @@ Tensor g_of(const FlowMapNet& net, const PathBatch& p, const Tensor& w) {
 
 }  // namespace
 
-TEST_CASE("the loss is the sum of both terms as they read") {
+TEST_CASE("FACM's loss is the sum of its consistency term and its flow-matching term, plain and published") {
   const SmallNet small;
   const PathBatch p = points(12);
   const Tensor w = one_point()(p), g = g_of(small.net(), p, w), v = evaluate(small.net(), p.z, p.t, p.t, p.y);
@@ -57,7 +57,7 @@ TEST_CASE("the loss is the sum of both terms as they read") {
   CHECK(published.claims().exact);
 }
 
-TEST_CASE("the angle is that of the channels at each position, averaged over positions") {
+TEST_CASE("FACM's angle is taken over the channels at each position and averaged over positions") {
   const Shape shape{3, 2, 4};
   const Tensor z0 = normal(shape, 3, DType::f64), eps = normal(shape, 4, DType::f64);
   PathBatch p;
@@ -78,7 +78,7 @@ TEST_CASE("the angle is that of the channels at each position, averaged over pos
   CHECK(near(with - without, wanted, 1e-11));
 }
 
-TEST_CASE("gradients pass through u and v alone: MeanFlow's at s = 0 with a weight of each row, and flow matching's") {
+TEST_CASE("FACM's gradient passes through u and v only: MeanFlow's at s = 0 with a weight for each row, plus flow matching's") {
   const SmallNet small;
   const PathBatch p = points(1);
   const double t = p.t.item(), weight = std::sin(std::numbers::pi * t / 2) * (1 - std::sqrt(1 - t));
@@ -90,7 +90,7 @@ TEST_CASE("gradients pass through u and v alone: MeanFlow's at s = 0 with a weig
   CHECK(max_difference(all, anchor) > 1e-3);
 }
 
-TEST_CASE("its minimum is the flow map, and the mean of the targets but for the published guards") {
+TEST_CASE("FACM's minimum is the flow map; FACM is unbiased without the published guards and biased with them") {
   const GaussianFlow g = gaussian();
   const ObjectiveLoss exact = facm(g.u(), points(32), teacher(g.v()), {});
   CHECK(metric(exact, "raw_mse") < 1e-28);
@@ -109,7 +109,7 @@ TEST_CASE("its minimum is the flow map, and the mean of the targets but for the 
   }
 }
 
-TEST_CASE("it costs two graded rows and a tangent a sample; its labels drop once") {
+TEST_CASE("FACM costs 7 evaluations for each row, and both terms have the same dropped labels") {
   const FacmConfig config{.labels = {0.5, 4}};
   CHECK(config.needs().evaluations() == 7);
   CHECK(config.needs().jumps == Jumps::to_data);

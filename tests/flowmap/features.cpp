@@ -12,7 +12,7 @@
 using namespace fm;
 using namespace fm::test;
 
-TEST_CASE("the judge's features are its penultimate layer, its classes the largest of its logits") {
+TEST_CASE("the judge's features are its penultimate layer, and its classes are the largest logits") {
   const auto judge = std::make_shared<Judge>(JudgeConfig{.channels = 1, .size = 12, .width = 4, .features = 6, .classes = 3});
   reset_parameters(*judge, 5);
   const Features by = judge_features(judge);
@@ -28,7 +28,7 @@ TEST_CASE("the judge's features are its penultimate layer, its classes the large
   CHECK(by.fingerprint == checksum(state_dict(*judge)));
 }
 
-TEST_CASE("plain features are the samples, row by row") {
+TEST_CASE("plain features are the samples themselves, row by row") {
   const Tensor x = normal({4, 2, 3}, 2, DType::f32);
   const Seen seen = plain_features().see(x);
   CHECK(seen.vectors.shape() == Shape{4, 6});

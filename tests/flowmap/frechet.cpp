@@ -81,7 +81,7 @@ Tensor rotation(std::int64_t n) {
 
 }  // namespace
 
-TEST_CASE("singular values of matrices that are built from them") {
+TEST_CASE("singular_values finds the known singular values of constructed matrices") {
   for (const auto& shape : {std::pair<std::int64_t, std::int64_t>{9, 9}, {70, 33}, {33, 70}, {64, 64}, {1, 5}, {130, 97}}) {
     const std::int64_t m = shape.first, n = shape.second;
     CAPTURE(m);
@@ -100,7 +100,7 @@ TEST_CASE("singular values of matrices that are built from them") {
   CHECK(near(tiny, 2e-200, 1e-14));
 }
 
-TEST_CASE("a semidefinite factor rebuilds the matrix and has its rank") {
+TEST_CASE("a semidefinite factor reproduces its matrix and has as many rows as the matrix has rank") {
   for (const std::int64_t rank : {1, 31, 40, 100}) {
     CAPTURE(rank);
     const Tensor a = random_normal({rank, 100}, {3, 1}, 0, DType::f64), s = matmul(a.transpose(0, 1), a);
@@ -111,7 +111,7 @@ TEST_CASE("a semidefinite factor rebuilds the matrix and has its rank") {
   CHECK(semidefinite_factor(Tensor::zeros({4, 4}, DType::f64)).shape() == Shape{0, 4});
 }
 
-TEST_CASE("Frechet distance of Gaussians with commuting covariances") {
+TEST_CASE("the Frechet distance of Gaussians with commuting covariances has its closed form") {
   // S1 = Q diag(a) Q^T, S2 = Q diag(b) Q^T:  |m|^2 + sum (sqrt a - sqrt b)^2
   const Tensor r = rotation(7);
   const Tensor a = Tensor::from(std::vector<double>{1, 2, 3, 4, 5, 0, 1e-10}, {7}),
@@ -122,7 +122,7 @@ TEST_CASE("Frechet distance of Gaussians with commuting covariances") {
   CHECK(near(frechet_distance({m, covariance(a), 100}, {Tensor::zeros({7}, DType::f64), covariance(b), 100}), expected, 1e-11));
 }
 
-TEST_CASE("Frechet distances are NumPy's") {
+TEST_CASE("Frechet distances agree with NumPy") {
   CHECK(near(distance(x_table(96), y_table(80)), golden("full")[0], 1e-12));
   CHECK(near(distance(x_table(400, 100), y_table(500, 100)), golden("blocks")[0], 1e-12));
   CHECK(near(distance(x_table(96) + 1000.0, y_table(80) + 1000.0), golden("far_mean")[0], 1e-10));
@@ -139,7 +139,7 @@ TEST_CASE("Frechet distances of singular covariances are exact") {
   CHECK(near(distance(dead(x_table(96)), y_table(80)), golden("dead_in_one")[0], 1e-12));
 }
 
-TEST_CASE("mean and covariance are those of the sample") {
+TEST_CASE("the fitted mean and covariance are those of the sample") {
   const Tensor x = Tensor::from(std::vector<double>{1, 2, 3, 6, 5, 1}, {3, 2});
   const GaussianFit g = fit_gaussian(x);
   CHECK(g.mean.to_vector<double>() == std::vector<double>{3, 3});
@@ -165,7 +165,7 @@ TEST_CASE("mean and covariance are those of the sample") {
   }
 }
 
-TEST_CASE("samples that are not finite are refused by number") {
+TEST_CASE("samples that are not finite are refused with the number of the first one") {
   for (const float bad : {std::nanf(""), INFINITY, -INFINITY}) {
     const Tensor x = random_normal({20, 3}, {1, 1});
     x.data<float>()[3 * 13 + 1] = x.data<float>()[3 * 17] = bad;
@@ -177,7 +177,7 @@ TEST_CASE("samples that are not finite are refused by number") {
   CHECK(first_row_not_finite(random_normal({20, 3}, {1, 1})) == -1);
 }
 
-TEST_CASE("precision and recall are NumPy's, with ties and duplicates") {
+TEST_CASE("precision and recall agree with NumPy, with ties and duplicates") {
   for (const int k : {1, 3, 5}) {
     CAPTURE(k);
     const auto agree = [&](const std::string& name, const Tensor& x, const Tensor& y) {
@@ -192,7 +192,7 @@ TEST_CASE("precision and recall are NumPy's, with ties and duplicates") {
   }
 }
 
-TEST_CASE("precision and recall of copies, of one point many times, and of numbers too large to square") {
+TEST_CASE("precision and recall are right for copies, for one repeated point, and for numbers too large to square") {
   const Tensor x = random_normal({700, 5}, {4, 1});
   const PrecisionRecall copies = precision_recall(x, x.clone(), 1);  // each copy is at distance 0 from its sample, in a ball of positive radius
   CHECK(copies.precision == 1.0);
@@ -208,7 +208,7 @@ TEST_CASE("precision and recall of copies, of one point many times, and of numbe
   CHECK(huge.recall == usual.recall);
 }
 
-TEST_CASE("precision and recall see what is covered") {
+TEST_CASE("precision and recall measure which modes are covered") {
   const Tensor real = random_normal({400, 3}, {1, 1}), far = real + 100.0;
   const PrecisionRecall same = precision_recall(real, real);
   CHECK(same.precision == 1.0);

@@ -26,7 +26,7 @@ GuidedMeanFlowConfig with(double omega, double kappa, double low = 0, double hig
 
 }  // namespace
 
-TEST_CASE("w mixes the given velocity and the network's own, inside the interval and where there is a label") {
+TEST_CASE("w mixes the given velocity and the network's own, inside the interval and only for rows with a label") {
   const SmallNet small;
   const PathBatch p = points(64);
   const Tensor none = null_labels(p.y, 4), vh = one_point()(p);
@@ -52,7 +52,7 @@ TEST_CASE("w mixes the given velocity and the network's own, inside the interval
   CHECK(max_difference(self_guided(diagonal(small.net()), one_point(), with(1, 0).guidance())(p), vh) == 0);
 }
 
-TEST_CASE("a network that follows w ends at guidance of scale omega / (1 - kappa)") {
+TEST_CASE("a velocity fitted to w converges to guidance of scale omega / (1 - kappa)") {
   for (const auto& [omega, kappa] : {std::pair{0.2, 0.92}, {1.0, 0.5}, {2.0, 0.0}}) {
     // Velocities that depend only on the label: a is the data's velocity with the label, b is the velocity without it.
     constexpr double a = 1.5, b = -0.5;
@@ -71,7 +71,7 @@ TEST_CASE("a network that follows w ends at guidance of scale omega / (1 - kappa
   CHECK(near(with(0.2, 0.92).omega / (1 - with(0.2, 0.92).kappa), 2.5, 1e-12));
 }
 
-TEST_CASE("the target is MeanFlow's, w in both of its places, by differences") {
+TEST_CASE("the target is MeanFlow's, with w as the velocity and as the direction of du/dt") {
   const SmallNet small;
   const PathBatch p = points(16);
   const GuidedMeanFlowConfig config = with(0.2, 0.92, 0, 0.75);
@@ -86,7 +86,7 @@ TEST_CASE("the target is MeanFlow's, w in both of its places, by differences") {
   CHECK(near(config.loss(nets, {p, {}}).loss.value().item(), mean(square(residual)).item(), 1e-9));
 }
 
-TEST_CASE("without guidance it is MeanFlow, to the bit; with it another gradient") {
+TEST_CASE("without guidance, the loss is MeanFlow's to the bit; with guidance, the gradient differs") {
   const SmallNet small;
   const PathBatch p = points(16);
   const Nets nets{.net = small.net(), .velocity = one_point()};
@@ -96,7 +96,7 @@ TEST_CASE("without guidance it is MeanFlow, to the bit; with it another gradient
   CHECK(max_difference(g, gradient(small, [&] { return with(1, 0.5).loss(nets, {p, {}}).loss; })) > 1e-3);
 }
 
-TEST_CASE("guidance needs labels; what it costs; an empty interval is refused") {
+TEST_CASE("guidance needs labels and adds to the cost; an empty interval is refused") {
   const SmallNet small;
   PathBatch p = points(4);
   p.y = {};
@@ -114,7 +114,7 @@ TEST_CASE("guidance needs labels; what it costs; an empty interval is refused") 
         "map.objective.guided_mean_flow.low = 0.6 is above map.objective.guided_mean_flow.high = 0.5: no time would be guided. Lower the first or raise the second");
 }
 
-TEST_CASE("the aim of a guided objective is not the flow map of what it is given; without guidance it is") {
+TEST_CASE("a guided objective does not aim at its velocity's flow map; without guidance it does") {
   GuidedMeanFlowConfig guided;
   CHECK_FALSE(guided.claims().flow_map);
   guided.omega = 1, guided.kappa = 0;

@@ -14,7 +14,7 @@
 using namespace fm;
 using namespace fm::test;
 
-TEST_CASE("a block by hand, and where its bands lie") {
+TEST_CASE("the Haar transform of one block agrees with values by hand, and its bands are in the right places") {
   const Tensor block = Tensor::from<float>({1, 2, 3, 10}, {1, 1, 2, 2});
   CHECK(haar(block).to_vector<float>() == std::vector<float>{8, -4, -5, 3});
   // Two images with two channels of 4 x 6. The digits of a level are the numbers of its image, channel, row and column.
@@ -38,7 +38,7 @@ TEST_CASE("a block by hand, and where its bands lie") {
         }
 }
 
-TEST_CASE("distances stay, and the inverse is the transform's: orthogonal") {
+TEST_CASE("the Haar transform is orthogonal: it preserves dot products, and its inverse is its transpose") {
   const Tensor x = normal({3, 2, 8, 6}, 1, DType::f64), y = normal({3, 2, 8, 6}, 2, DType::f64);
   CHECK(near(dot(haar(x), haar(y)), dot(x, y), 1e-13));
   CHECK(near(dot(haar(x), haar(x)), dot(x, x), 1e-14));
@@ -48,7 +48,7 @@ TEST_CASE("distances stay, and the inverse is the transform's: orthogonal") {
   CHECK(near(dot(haar(x), bands), dot(x, inverse_haar(bands)), 1e-12));
 }
 
-TEST_CASE("levels of pictures come back exactly, dyadic values bit for bit") {
+TEST_CASE("levels of images survive the Haar transform and back; dyadic values do so bit for bit") {
   const LatentSpace space(haar_coder({1, 16, 16}));
   std::vector<float> levels;
   for (int i = 0; i < 256; ++i) levels.push_back(static_cast<float>(i * 37 % 256) / 255.0f);
@@ -62,7 +62,7 @@ TEST_CASE("levels of pictures come back exactly, dyadic values bit for bit") {
   CHECK(max(space.decode(Tensor::full({1, 4, 8, 8}, 3)).reshape({-1}), 0).item() == 1);                     // clamped
 }
 
-TEST_CASE("odd sides and bands that are no fourfold are refused") {
+TEST_CASE("odd sides are refused, and so are numbers of bands that are not multiples of four") {
   CHECK(has(error_of<ShapeError>([] { haar_coder({3, 27, 28}); }), "haar: images [3, 27, 28] must be (channels, height, width) with even sides"));
   CHECK_THROWS_AS(haar(Tensor::zeros({2, 1, 4, 5})), ShapeError);
   CHECK_THROWS_AS(haar(Tensor::zeros({4, 4})), ShapeError);

@@ -92,7 +92,7 @@ double gradient_of(const Law& law, const PathBatch& p, const ImmConfig& config) 
 
 }  // namespace
 
-TEST_CASE("IMM is the weighted mean over pairs of members of k(y, y) - 2 k(y, y') + k(y', y'), computed by hand") {
+TEST_CASE("IMM is the weighted mean over pairs of members of k(y, y) - 2 k(y, y') + k(y', y'), as computed by hand") {
   const SmallNet small;
   const std::int64_t rows = 6, group = 3;
   for (const std::string scale : {"time", "edm"}) {
@@ -134,7 +134,7 @@ TEST_CASE("IMM is the weighted mean over pairs of members of k(y, y) - 2 k(y, y'
   }
 }
 
-TEST_CASE("a group shares its times, which follow from its number: whatever part of the batch it comes in") {
+TEST_CASE("a group shares its times, which depend on the group's number and not on the part of the batch") {
   const ImmConfig config{.group = 4, .halvings = 9, .low = 0.1, .high = 0.9, .labels = {0, 4}};
   const auto drawn = [&](std::int64_t first, std::int64_t rows, std::uint32_t step = 5) {
     Batch batch = gaussian_batch(rows);
@@ -164,7 +164,7 @@ TEST_CASE("a group shares its times, which follow from its number: whatever part
     CHECK(has(error_of<ShapeError>([&, first = first, rows = rows] { drawn(first, rows); }), "rows must form whole groups of 4 consecutive sample numbers"));
 }
 
-TEST_CASE("r and the weight are the paper's, to rounding, from the smallest to the largest time") {
+TEST_CASE("r and the weight are the paper's, to rounding, from the smallest time to the largest") {
   for (const double t : {0.006, 0.03, 0.3, 0.5, 0.9, 0.994})
     for (const double a : {1.0, 2.0}) {
       const Drawn drawn = ImmConfig{.power = a}.complete(at_times(Tensor::zeros({1, 1}, DType::f64), Tensor::ones({1, 1}, DType::f64), 0.006, t), {});
@@ -178,7 +178,7 @@ TEST_CASE("r and the weight are the paper's, to rounding, from the smallest to t
   CHECK(middle(2) == 0.1);                                     // a step that goes below s ends at s
 }
 
-TEST_CASE("the gradient passes through y alone: as by differences") {
+TEST_CASE("IMM's gradient passes through y only, and agrees with differences") {
   const GaussianFlow g{Tensor::from<double>({0.4}, {1}), Tensor::from<double>({0.6}, {1})};
   const Draws draws{3, 0, consecutive(0, 8)};
   const PathBatch p = at_times(draws.normal({1}, DType::f64, Purpose::sampling), draws.normal({1}, DType::f64), 0.1, 0.8);
@@ -201,7 +201,7 @@ TEST_CASE("the gradient passes through y alone: as by differences") {
   CHECK(near(exact, difference, 1e-6));
 }
 
-TEST_CASE("IMM cannot tell the true map from one that reflects it, but one that scales it") {
+TEST_CASE("IMM has no residual on the true map and on its reflection, but has one on a scaled map") {
   const Law law;
   const PathBatch p = law.all();
   const ImmConfig config = of_group(Law::n);
@@ -213,7 +213,7 @@ TEST_CASE("IMM cannot tell the true map from one that reflects it, but one that 
   CHECK(squared([](const Var& end) { return end + 0.1; }) > 5e-4);
 }
 
-TEST_CASE("at the true map different members have no expected gradient; a member with itself has one, a bias of 1/M") {
+TEST_CASE("at the true map, pairs of different members have no expected gradient; a member with itself adds a bias of 1/M") {
   const Law law;
   CHECK(near_zero(gradient_of(law, law.all(), of_group(Law::n)), 1e-12));        // each pair once, as for independent members
   const double alone = gradient_of(law, law.all(), of_group(1));
@@ -228,7 +228,7 @@ TEST_CASE("at the true map different members have no expected gradient; a member
   CHECK(near(gradient_of(law, law.members(three), of_group(3)), alone / 3, 1e-9));
 }
 
-TEST_CASE("what IMM asks for and says of itself") {
+TEST_CASE("IMM declares its needs and claims, and refuses invalid settings and batches") {
   const ImmConfig config;
   CHECK(config.needs().group == 4);
   CHECK(!config.needs().velocity);
@@ -242,7 +242,7 @@ TEST_CASE("what IMM asks for and says of itself") {
   CHECK(has(error_of<ShapeError>([&] { imm(small.net(), draw_path_batch(gaussian_batch(6), {}, {}), config); }), "6 rows do not form whole groups: the number of rows must be a multiple of 4"));
 }
 
-TEST_CASE("on drawn groups the bias of long steps from t to r is seen, that of short ones is lost in the error") {
+TEST_CASE("certificates detect IMM's bias for long steps from t to r; for short steps it is below their error") {
   const Certificate far = certify(make_objective(ImmConfig{.halvings = 6})), near_by = certify(make_objective(ImmConfig{}));
   CHECK(far.biased());
   CHECK(largest(far.gaussian) > 0.05);

@@ -103,7 +103,7 @@ const std::vector<std::pair<double, double>> pairs{{0, 0.9}, {0.2, 0.7}, {0.5, 0
 
 }  // namespace
 
-TEST_CASE("the loss is the mean square of u + (t - s) du/dt - w, du/dt a difference along the network's own velocity") {
+TEST_CASE("the loss is the mean square of u + (t - s) du/dt - w, with du/dt along the network's own velocity") {
   const SmallNet small;
   const PathBatch p = points(12);
   const std::int64_t k = p.off_diagonal;
@@ -122,7 +122,7 @@ TEST_CASE("the loss is the mean square of u + (t - s) du/dt - w, du/dt a differe
   }
 }
 
-TEST_CASE("without noise in w it is MeanFlow: with the network's own velocity for both, the same gradient") {
+TEST_CASE("with the network's own velocity as w, the gradient is that of MeanFlow with the same w") {
   const SmallNet small;
   const PathBatch p = points(12);
   const VelocitySource own = teacher(diagonal(small.net()));
@@ -136,7 +136,7 @@ TEST_CASE("without noise in w it is MeanFlow: with the network's own velocity fo
   CHECK(max_difference(semi, gradient(small, [&] { return improved_mean_flow(small.net(), p, own, {.through_derivative = true}).loss; })) > 1e-3);
 }
 
-TEST_CASE("at the true map the expected gradient is zero although w is noise, through the derivative too; along w it is not") {
+TEST_CASE("at the true map the expected gradient is 0 for noisy w, also through du/dt; with du/dt along w it is not 0") {
   const Quadrature q = normal_quadrature(40);
   REQUIRE(q.x.size() == 40);
   double of_one = 0, fourth = 0;
@@ -162,7 +162,7 @@ TEST_CASE("at the true map the expected gradient is zero although w is noise, th
   CHECK(along_w > 0.5);
 }
 
-TEST_CASE("guidance inside the target: w + (1 - 1/omega) (v - v_null) where it acts, D along the labelled velocity, and two calls more") {
+TEST_CASE("guidance adds (1 - 1/omega) (v - v_null) to w inside its interval; du/dt is taken along the labeled velocity") {
   const SmallNet small;
   const PathBatch p = draw_path_batch(gaussian_batch(16), {.diagonal_share = 0.5}, {0.3, 4});
   const Tensor v = evaluate(small.net(), p.z, p.t, p.t, p.y), null = evaluate(small.net(), p.z, p.t, p.t, null_labels(p.y, 4));
@@ -195,7 +195,7 @@ TEST_CASE("guidance inside the target: w + (1 - 1/omega) (v - v_null) where it a
         "i.low = 0.7 is above i.high = 0.6: no time would be guided. Lower the first or raise the second");
 }
 
-TEST_CASE("a gradient through a difference is refused before the first step") {
+TEST_CASE("a gradient through a finite difference is refused before the first step") {
   ImprovedMeanFlowConfig config{.through_derivative = true, .derivative = {"central"}};
   CHECK(has(error_of<ConfigError>([&] { make_objective(config, "map.objective.improved_mean_flow").check(10); }),
             "map.objective.improved_mean_flow.derivative.kind = central: gradients can pass only through an exact derivative: choose jvp, or set"));

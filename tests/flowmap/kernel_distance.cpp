@@ -41,7 +41,7 @@ Tensor line(const std::vector<float>& x) { return Tensor::from(x, {static_cast<s
 
 }  // namespace
 
-TEST_CASE("kernel distances are NumPy's in f64, for sets of less and more than a block") {
+TEST_CASE("kernel distances agree with NumPy in f64, for sets smaller and larger than a block") {
   const auto golden = golden_rows(FM_TESTS_FOLDER "/golden/kernel_distance.txt");
   for (const auto& [n, m, d] : {std::tuple{80, 80, 16}, {32, 32, 16}, {96, 80, 16}, {2, 3, 1}, {600, 513, 7}}) {
     const std::string name = std::to_string(n) + "_" + std::to_string(m) + "_" + std::to_string(d);
@@ -55,14 +55,14 @@ TEST_CASE("kernel distances are NumPy's in f64, for sets of less and more than a
   CHECK(near(golden.at("80_80_16")[0], 0.229308168327, 1e-11));          // torch-fidelity's estimator on all 80 rows
 }
 
-TEST_CASE("kernel distances of few points, by hand") {
+TEST_CASE("kernel distances of a few points agree with values computed by hand") {
   CHECK(near(kernel_distance(line({0, 0, 0}), line({1, 1})), 7, 1e-15));          // 1 + 8 - 2
   CHECK(near(kernel_distance(line({0, 1}), line({0, 1})), 2 - 11 / 2.0, 1e-15));        // no point is paired with itself: 1 + 1 - 2 (1 + 1 + 1 + 8) / 4
   CHECK(near(kernel_distance(line({1, 2}), line({-1, 3})), 27 - 8 - 2 * (0 + 64 - 1 + 343) / 4.0, 1e-15));
 }
 
 // E k(x, y) = 1 + 3 E[x] E[y] + 3 E[x^2] E[y^2] + E[x^3] E[y^3] for numbers x and y; the moments of N(a, 1) are a, a^2 + 1 and a^3 + 3 a.
-TEST_CASE("two normal distributions on the line, and two of one: no bias") {
+TEST_CASE("the kernel distance is unbiased, for two different normal distributions and for two samples of one") {
   const std::int64_t n = 3000;
   const auto normal = [&](std::uint32_t stream, std::int64_t rows) { return random_normal({rows, 1}, {3, stream}); };
   const auto term = [](double a, double b) {
@@ -77,7 +77,7 @@ TEST_CASE("two normal distributions on the line, and two of one: no bias") {
   CHECK(near_within(of_many, term(0, 0) + term(0.5, 0.5) - 2 * term(0, 0.5), 1.2));
 }
 
-TEST_CASE("the number of threads does not change a bit") {
+TEST_CASE("kernel distances have the same bits for any number of threads") {
   const Tensor x = x_table(700, 9), y = y_table(900, 9);
   const int threads = omp_get_max_threads();
   omp_set_num_threads(1);
@@ -87,7 +87,7 @@ TEST_CASE("the number of threads does not change a bit") {
   omp_set_num_threads(threads);
 }
 
-TEST_CASE("what it cannot measure is refused; the list of metrics has it") {
+TEST_CASE("kernel_distance refuses sets that it cannot compare; the list of metrics includes it") {
   const Tensor x = x_table(4, 3);
   CHECK(has(error_of<ShapeError>([&] { kernel_distance(x, x_table(4, 2)); }), "kernel_distance: features [4, 3] and [4, 2]: each set needs 2 rows or more"));
   CHECK_THROWS_AS(kernel_distance(x.slice(0, 0, 1), x), ShapeError);

@@ -61,7 +61,7 @@ Moments moments(const std::vector<double>& x) {
 
 }  // namespace
 
-TEST_CASE("LMD is LSD's semi-gradient form with the teacher's velocity, and has no settings that would change that") {
+TEST_CASE("LMD is LSD's semi-gradient form with the teacher's velocity; no setting can change that") {
   const SmallNet small, other(DType::f64, 6);
   const VelocityNet v = diagonal(other.net());
   const Nets nets{.net = small.net(), .teacher = v};
@@ -85,7 +85,7 @@ TEST_CASE("LMD is LSD's semi-gradient form with the teacher's velocity, and has 
   CHECK(raw(LmdConfig{}.loss(gaussian_nets(gaussian().u()), {points(64), {}})) < none);
 }
 
-TEST_CASE("ESD is the mean square of u + (t-s) du/dt - b along b, the network's own velocity or the source's") {
+TEST_CASE("ESD is the mean square of u + (t-s) du/dt - b along b, which is the network's own velocity or the source's") {
   const SmallNet small;
   const PathBatch p = points(12);
   const std::int64_t k = p.off_diagonal;
@@ -122,7 +122,7 @@ TEST_CASE("ESD's gradient passes through the derivative, but not through the vel
   CHECK(max_difference(own, imf) < 1e-14);
 }
 
-TEST_CASE("ESD without the gradient through space: the part (du/dz) b is a constant, the part in t is not") {
+TEST_CASE("ESD without the gradient through space: (du/dz) b is a constant, the part of du/dt from t is not") {
   const SmallNet small;
   const PathBatch p = points(8, 0);
   const FlowMapNet u = small.net();
@@ -139,7 +139,7 @@ TEST_CASE("ESD without the gradient through space: the part (du/dz) b is a const
   CHECK(max_difference(full, gradient(small, [&] { return esd(u, p, one_point(), {}).loss; })) > 1e-3);
 }
 
-TEST_CASE("ESD along a noisy velocity is declared biased; what the settings cost") {
+TEST_CASE("ESD along a noisy velocity is declared biased; each setting has its declared cost") {
   CHECK(EsdConfig{}.claims().unbiased);
   CHECK_FALSE(EsdConfig{.velocity = "source"}.claims().unbiased);
   CHECK(EsdConfig{.velocity = "source"}.claims().exact);
@@ -149,7 +149,7 @@ TEST_CASE("ESD along a noisy velocity is declared biased; what the settings cost
   CHECK(near(EsdConfig{.through_space = false}.needs().evaluations(), 3 + 0.25 * 6, 1e-15));
 }
 
-TEST_CASE("TVM is the sum of both terms on every row: d_s f against the target's velocity, and flow matching at a second time") {
+TEST_CASE("TVM sums two terms on every row: d_s f against the target's velocity, and flow matching at a second time") {
   const SmallNet small, other(DType::f64, 6);
   const TvmConfig config{.labels = {0, 4}};
   const Drawn drawn = config.draw(gaussian_batch(12), {}, {});
@@ -171,7 +171,7 @@ TEST_CASE("TVM is the sum of both terms on every row: d_s f against the target's
   CHECK(near(taught, mean(square(evaluate(diagonal(small.net()), z, second, p.y) - evaluate(diagonal(other.net()), z, second, p.y))).item(), 1e-13));
 }
 
-TEST_CASE("TVM has no residual on the closed-form map, and one on a wrong one") {
+TEST_CASE("TVM has no residual on the closed-form map, and has one on a wrong map") {
   const Batch batch = gaussian_batch(64);
   CHECK(raw(loss_on(TvmConfig{}, gaussian_nets(gaussian().u()), batch)) < none);
   CHECK(raw(loss_on(TvmConfig{}, gaussian_nets(wrong_map()), batch)) > 1e-4);
@@ -180,7 +180,7 @@ TEST_CASE("TVM has no residual on the closed-form map, and one on a wrong one") 
   CHECK(raw(loss_on(TvmConfig{}, bad_target, batch)) > 1e-6);
 }
 
-TEST_CASE("TVM: rows with s = t are 0 in the first term and count in its mean; the second term is theirs, too") {
+TEST_CASE("TVM: rows with s = t add 0 to the first term but count in its mean; the second term includes them") {
   const SmallNet small;
   const PathBatch p = points(12);
   const std::int64_t k = p.off_diagonal;
@@ -198,7 +198,7 @@ TEST_CASE("TVM: rows with s = t are 0 in the first term and count in its mean; t
   CHECK(all.metrics.at("residual_flow_matching").over == Over::all);
 }
 
-TEST_CASE("TVM's gradient passes through d_s f, and not through the velocity it is compared with") {
+TEST_CASE("TVM's gradient passes through d_s f, but not through the velocity that d_s f is compared with") {
   const SmallNet small;
   const Drawn drawn = TvmConfig{.labels = {0, 4}}.draw(gaussian_batch(8), {}, {});
   const auto loss = [&](const FlowMapNet& target) { return tvm(small.net(), drawn.p, drawn["second_time"], one_point(), {}, target).loss; };
@@ -211,7 +211,7 @@ TEST_CASE("TVM's gradient passes through d_s f, and not through the velocity it 
   CHECK(max_difference(gradient(small, [&] { return loss({}); }), gradient(small, [&] { return loss(copy.net()); })) < 1e-15);
 }
 
-TEST_CASE("TVM draws the gap first, then s below 1 - gap, and a second time; all are shifted afterwards") {
+TEST_CASE("TVM samples the gap first, then s below 1 - gap, and a second time; the shift is applied last") {
   constexpr std::int64_t n = 4000;
   TvmConfig config;
   const Drawn drawn = config.draw(gaussian_batch(n), {}, {});
@@ -245,7 +245,7 @@ TEST_CASE("TVM draws the gap first, then s below 1 - gap, and a second time; all
   }
 }
 
-TEST_CASE("TVM: what it needs, and that its settings change what they say") {
+TEST_CASE("TVM declares its needs, and its settings change the sampled times") {
   CHECK(TvmConfig{}.needs().target_decay == 0.99);
   CHECK(TvmConfig{.target_decay = 0}.needs().target_decay == -1);
   CHECK(near(TvmConfig{}.needs().evaluations(), 6 + 3 + 1, 1e-15));

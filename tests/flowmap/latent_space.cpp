@@ -53,7 +53,7 @@ LatentStats some_stats() {
 
 }  // namespace
 
-TEST_CASE("without statistics samples are their own latents, bit for bit") {
+TEST_CASE("without statistics, the latents are the samples, bit for bit") {
   const LatentSpace space = identity_space({3});
   const Tensor x = uneven_samples();
   CHECK(space.encode(x).to_vector<float>() == x.to_vector<float>());
@@ -62,7 +62,7 @@ TEST_CASE("without statistics samples are their own latents, bit for bit") {
   CHECK(space.decoding().empty());
 }
 
-TEST_CASE("with statistics each element of the latents has mean 0 and variance 1, and decoding undoes it") {
+TEST_CASE("with statistics, each element of the latents has mean 0 and variance 1, and decoding inverts the scaling") {
   const Tensor x = uneven_samples();
   const LatentStats stats = statistics_of(x);
   const LatentSpace space = identity_space({3}, stats);
@@ -80,7 +80,7 @@ TEST_CASE("with statistics each element of the latents has mean 0 and variance 1
   CHECK(max_difference(space.encode(few), z.slice(0, 0, 2)) == 0);   // a latent does not depend on the other rows
 }
 
-TEST_CASE("units of the data do not matter within what f32 holds; beyond, the element is named") {
+TEST_CASE("data may have any unit that f32 can hold; a variance out of range is an error that names the element") {
   const Tensor x = normal({64, 2}, 9, DType::f32);
   for (const double unit : {1e-9, 1e9}) {
     const Tensor scaled = x * unit;
@@ -99,7 +99,7 @@ TEST_CASE("latents and statistics of another shape are refused") {
   CHECK_THROWS_AS(identity_space({4}, statistics_of(uneven_samples())), ShapeError);
 }
 
-TEST_CASE("a fingerprint follows what latents depend on") {
+TEST_CASE("a latent space's fingerprint changes with its statistics, shape, preprocessing and encoder weights") {
   const LatentStats stats = statistics_of(uneven_samples());
   LatentStats others = stats;
   others.mean = stats.mean + 1.0;
@@ -117,7 +117,7 @@ TEST_CASE("a fingerprint follows what latents depend on") {
   CHECK(rae_space(rae, some_stats()).fingerprint() != before);
 }
 
-TEST_CASE("RAE's space is its encoder and decoder with the statistics between") {
+TEST_CASE("the latent space of an RAE is its encoder and decoder with the statistics in between") {
   const auto rae = small_rae();
   const LatentStats stats = some_stats();
   const LatentSpace space = rae_space(rae, stats);

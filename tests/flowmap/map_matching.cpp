@@ -53,7 +53,7 @@ TEST_CASE("flow map matching has no residual on the closed-form map, in both dir
   CHECK(one_way.metrics.at("residual_inverse").value() > 1e-4);
 }
 
-TEST_CASE("flow map matching draws both orders of times, and reports rows whose times differ as off-diagonal") {
+TEST_CASE("flow map matching samples times in both orders, and reports rows whose times differ as off-diagonal") {
   const FlowMapMatchingConfig config{.labels = {0, 4}};
   const Drawn drawn = config.draw(gaussian_batch(400), {}, {});
   const auto s = drawn.p.s.to_vector<double>(), t = drawn.p.t.to_vector<double>();
@@ -79,7 +79,7 @@ TEST_CASE("flow map matching draws both orders of times, and reports rows whose 
   CHECK(near(config.needs().evaluations(), 3 + 6, 1e-15));
 }
 
-TEST_CASE("flow map matching is the sum of two mean squares: the derivative of the way back in its end time, and the way back") {
+TEST_CASE("flow map matching sums the squared errors of the backward jump's time derivative and of the backward jump") {
   const SmallNet small;
   const PathBatch p = both_ways();
   const auto f = [&](const Tensor& z, const Tensor& s, const Tensor& t) { return z - scaled(t - s, evaluate(small.net(), z, s, t, p.y)); };
@@ -94,7 +94,7 @@ TEST_CASE("flow map matching is the sum of two mean squares: the derivative of t
   CHECK(near(out.metrics.at("residual_inverse").value(), inverse, 1e-13));
 }
 
-TEST_CASE("flow map matching's gradient passes through everything: the taped derivative and the recorded point that it is taken at") {
+TEST_CASE("flow map matching's gradient passes through the taped derivative and through the recorded point where it is taken") {
   const SmallNet small;
   const PathBatch p = both_ways();
   const GradientError error = gradient_error(parameters(small), [&] { return flow_map_matching(small.net(), p, one_point(), {}).loss; });
@@ -110,7 +110,7 @@ TEST_CASE("flow map matching's gradient passes through everything: the taped der
   CHECK(max_difference(whole, at_constant) > 1e-2);
 }
 
-TEST_CASE("every network takes s > t: the gradient of flow map matching against differences, in f64") {
+TEST_CASE("every network accepts s > t: the gradient of flow map matching agrees with differences in f64") {
   const Shape sample{3, 2, 2};
   for (const std::string& name : {std::string("mlp"), std::string("residual_mlp"), std::string("dit_dh")}) {
     CAPTURE(name);
@@ -140,7 +140,7 @@ TEST_CASE("every network takes s > t: the gradient of flow map matching against 
   }
 }
 
-TEST_CASE("CTM compares, in data space, a jump by the network with a teacher's steps and a jump from there") {
+TEST_CASE("CTM compares a jump by the network with teacher steps followed by a jump, both continued to data") {
   const SmallNet small, target = frozen(6), teacher_net = frozen(7);
   const VelocityNet teacher_velocity = diagonal(teacher_net.net());
   const PathBatch p = points(10);
@@ -168,7 +168,7 @@ TEST_CASE("CTM compares, in data space, a jump by the network with a teacher's s
   CHECK(near(out.metrics.at("raw_mse_off_diagonal").value(), mean(first_rows(off, k)).item(), 1e-12));
 }
 
-TEST_CASE("CTM's gradient passes through the frozen network to its input, and to nothing else") {
+TEST_CASE("CTM's gradient passes through the frozen network to its input, and through nothing else") {
   const SmallNet small, target = frozen(6), teacher_net = frozen(7);
   const VelocityNet v = diagonal(teacher_net.net());
   PathBatch p = points(8, 0.3);
@@ -195,7 +195,7 @@ TEST_CASE("CTM's gradient passes through the frozen network to its input, and to
   CHECK(to_data(target) == to_data(another));
 }
 
-TEST_CASE("CTM's residual on the closed-form map is its solver's error, which falls as that of the solver's order") {
+TEST_CASE("CTM's residual on the closed-form map is its solver's error, which falls with the solver's order") {
   const GaussianFlow g = gaussian();
   const auto residual = [&](const std::string& solver, int steps, const FlowMapNet& u) {
     const CtmConfig config{.solver = solver, .solver_steps = steps};
@@ -209,7 +209,7 @@ TEST_CASE("CTM's residual on the closed-form map is its solver's error, which fa
   CHECK(residual("heun", 200, [=](const Var& z, const Var&, const Var& t, const Labels& y) { return u(z, t, t, y); }) > 1e-3);
 }
 
-TEST_CASE("CTM draws m evenly between s and t; what its settings cost, and what it says of its minimum") {
+TEST_CASE("CTM samples m evenly between s and t, and declares its cost and its claims") {
   const CtmConfig config;                                                    // no network sees the labels
   const Drawn drawn = config.draw(gaussian_batch(2000), {}, {});
   const std::int64_t k = drawn.p.off_diagonal;

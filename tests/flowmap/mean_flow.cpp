@@ -32,7 +32,7 @@ TEST_CASE("the closed-form map has no residual under distillation") {
   }
 }
 
-TEST_CASE("with central differences the residual is their error") {
+TEST_CASE("with central differences, the residual is their error") {
   const GaussianFlow g = gaussian();
   MeanFlowConfig c = config("central");
   const double coarse = loss_on(c, {.net = g.u(), .velocity = teacher(g.v())}, gaussian_batch(128)).metrics.at("raw_mse").value();
@@ -43,7 +43,7 @@ TEST_CASE("with central differences the residual is their error") {
   CHECK(fine < 1e-3 * coarse);                             // the residual falls to (1/10)^2, its square to (1/10)^4
 }
 
-TEST_CASE("a mixture: the integrated map has no residual, and it is a ground truth in two dimensions") {
+TEST_CASE("the integrated map of a two-dimensional mixture has no residual") {
   const auto at = [](std::vector<double> v) { return Tensor::from(v, {2}); };
   const GaussianMixture mixture{
       {{0.3, at({-1, 0.5}), at({0.4, 0.7})}, {0.5, at({1.2, -0.3}), at({0.5, 0.5})}, {0.2, at({0, 1.5}), at({0.6, 0.4})}}};
@@ -80,7 +80,7 @@ TEST_CASE("gradients do not pass through the target") {
   CHECK(max_difference(gradient(small, [&] { return mean_flow(small.net(), p, one_point(), fd).loss; }), by_hand) < 2e-5);
 }
 
-TEST_CASE("all rows on the diagonal are flow matching") {
+TEST_CASE("with all rows on the diagonal, MeanFlow is flow matching") {
   const SmallNet small;
   const PathBatch p = draw_path_batch(gaussian_batch(16), {.diagonal_share = 1}, {0, 4});
   const ObjectiveLoss out = mean_flow(small.net(), p, one_point(), config());
@@ -90,7 +90,7 @@ TEST_CASE("all rows on the diagonal are flow matching") {
   CHECK(out.metrics.count("raw_mse_off_diagonal") == 0);
 }
 
-TEST_CASE("blend is linear between the one-point velocity and the teacher") {
+TEST_CASE("a blended velocity is linear between the one-point velocity and the teacher's") {
   const GaussianFlow g = gaussian();
   const PathBatch p = draw_path_batch(gaussian_batch(8), {}, {0, 4});
   const Tensor a = one_point()(p), b = teacher(g.v())(p);
@@ -100,7 +100,7 @@ TEST_CASE("blend is linear between the one-point velocity and the teacher") {
   CHECK_THROWS_AS(blend(1.5, one_point()), ConfigError);
 }
 
-TEST_CASE("guidance") {
+TEST_CASE("classifier-free guidance and autoguidance follow their formulas") {
   const SmallNet small;
   const VelocityNet v = diagonal(small.net());
   const PathBatch p = draw_path_batch(gaussian_batch(12), {}, {0.3, 4});
@@ -118,7 +118,7 @@ TEST_CASE("guidance") {
   CHECK(max_difference(evaluate(autoguidance(v, diagonal(other.net()), 1.4), p.z, p.t, p.y), weak + 1.4 * (conditional - weak)) < 1e-14);
 }
 
-TEST_CASE("metrics") {
+TEST_CASE("each metric's loss agrees with its formula; raw is the same for every metric") {
   const Tensor r = Tensor::from<double>({1, 2, 0.5, -1}, {2, 2});                // S = 5 and 1.25
   const auto value = [&](MetricConfig c) { return measure(r, c).loss.value().item(); };
   CHECK(near(value({}), (2.5 + 0.625) / 2, 1e-14));
@@ -141,7 +141,7 @@ TEST_CASE("metrics") {
   CHECK(near(g.to_vector<double>()[1], 0.5 * 2 * 5 * 2 * 2 / 25.001, 1e-14));
 }
 
-TEST_CASE("gradients pass through all of the metrics log and power, and are 0 where the residual is") {
+TEST_CASE("the metrics log and power are differentiated in full, and their gradient is 0 where the residual is 0") {
   const Tensor r = Tensor::from<double>({1, 2, 0, 0}, {2, 2});
   const auto slope = [&](MetricConfig c) {
     Tape tape;
@@ -157,7 +157,7 @@ TEST_CASE("gradients pass through all of the metrics log and power, and are 0 wh
   CHECK_THROWS_AS(measure(r, {"power", "sum", 0, 0}), ConfigError);
 }
 
-TEST_CASE("the released code's switches") {
+TEST_CASE("the switches for the released code change the loss as that code does") {
   const SmallNet small;
   const PathBatch p = draw_path_batch(gaussian_batch(64), {.diagonal_share = 0.25}, {0.1, 4});
   const auto run = [&](const MeanFlowConfig& c) { return mean_flow(small.net(), p, one_point(), c).loss.value().item(); };
@@ -181,7 +181,7 @@ TEST_CASE("the released code's switches") {
   CHECK_THROWS_AS(Compat::named("google"), ConfigError);
 }
 
-TEST_CASE("tangent policy") {
+TEST_CASE("the tangent policy masks, clamps, scales and normalizes") {
   const double inf = std::numeric_limits<double>::infinity();
   const Tensor d = Tensor::from<double>({3, -4, 1, inf, 0.5, 0}, {3, 2});
   const GuardedTangent masked = guard(d, 5, {.mask = true});
@@ -215,7 +215,7 @@ TEST_CASE("tangent policy") {
   CHECK(std::isfinite(out.metrics.at("loss").value()));
 }
 
-TEST_CASE("a MeanFlow step with exact derivative keeps hardly more memory than a flow-matching step") {
+TEST_CASE("a MeanFlow step with an exact derivative needs hardly more memory than a flow-matching step") {
   const std::int64_t rows = 128, width = 96;
   std::vector<Parameter> layers;
   for (std::uint32_t i = 0; i < 12; ++i) layers.push_back({random_normal({width, width}, {1, i}) * 0.1});

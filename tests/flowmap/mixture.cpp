@@ -32,7 +32,7 @@ std::pair<Tensor, Tensor> slopes(const GaussianMixture& mixture, const Tensor& p
 
 }  // namespace
 
-TEST_CASE("the density of one Gaussian is the normal density") {
+TEST_CASE("a mixture of one Gaussian has the normal density") {
   const GaussianFlow g = gaussian();
   const GaussianMixture one{{{3, g.mean, g.deviation}}};
   const Tensor z = random_normal({6, dim}, {1, 1}, 0, DType::f64);
@@ -50,7 +50,7 @@ TEST_CASE("the density of one Gaussian is the normal density") {
   }
 }
 
-TEST_CASE("the density of a mixture adds up to 1 and is the mean of its parts") {
+TEST_CASE("the density of a mixture integrates to 1 and is the mean of its components' densities") {
   const std::int64_t side = 241;
   const double step = 0.05;
   std::vector<double> grid;
@@ -71,14 +71,14 @@ TEST_CASE("the density of a mixture adds up to 1 and is the mean of its parts") 
 }
 
 // z_t = (1-t) z0 + t e, so E[e | z] = -t grad log p, and v = E[e - z0 | z] = (E[e | z] - z) / (1 - t).
-TEST_CASE("the velocity is that of the density's slope") {
+TEST_CASE("the velocity of a mixture follows from the gradient of its log density") {
   const Tensor z = some_points(), t = some_times(), tt = column(t, 2);
   const auto [score, unused] = slopes(three(), z, t);
   CHECK(max_difference(evaluate(three().v(), z, t, {}), (-1.0 * tt * score - z) / (1.0 - tt)) < 1e-12);
 }
 
 // Probability is neither made nor lost: d/dt log p + v . grad log p + div v = 0.
-TEST_CASE("velocity and density satisfy the equation of continuity") {
+TEST_CASE("velocity and density satisfy the continuity equation") {
   const Tensor z = some_points(), t = some_times();
   const VelocityNet v = three().v();
   const auto [score, in_time] = slopes(three(), z, t);
@@ -92,7 +92,7 @@ TEST_CASE("velocity and density satisfy the equation of continuity") {
   CHECK(max_difference(rest, Tensor::zeros({40}, DType::f64)) < 1e-11);
 }
 
-TEST_CASE("the map of one Gaussian is the closed form, in any direction") {
+TEST_CASE("the map of one Gaussian has its closed form, for s below and above t") {
   const GaussianFlow g = gaussian();
   const GaussianMixture one{{{0.7, g.mean, g.deviation}}};
   const Tensor z = random_normal({9, dim}, {1, 2}, 0, DType::f64);
@@ -104,7 +104,7 @@ TEST_CASE("the map of one Gaussian is the closed form, in any direction") {
   CHECK(one.map(z.reshape({9, 1, dim}), s, t).shape() == Shape{9, 1, dim});
 }
 
-TEST_CASE("the map of a mixture is the integral of its velocity, is inverted by the way back, and is of fourth order") {
+TEST_CASE("the map of a mixture integrates its velocity, is inverted by the backward map, and is of fourth order") {
   const Tensor z = some_points(), s = all(40, 0), t = all(40, 1);
   const Tensor by_network = z - evaluate(average_velocity(three().v(), 50), z, s, t, {});
   CHECK(max_difference(three().map(z, s, t, 50), by_network) < 1e-12);
@@ -116,7 +116,7 @@ TEST_CASE("the map of a mixture is the integral of its velocity, is inverted by 
 }
 
 // log p_1(e) = log p_0(f(e)) + log |det df/de|, the determinant by central differences.
-TEST_CASE("the map carries noise to data and keeps probability") {
+TEST_CASE("the map from noise to data preserves probability") {
   const std::int64_t n = 40;
   const Tensor e = some_points(n), s = all(n, 0), t = all(n, 1);
   const double h = 1e-4;
@@ -131,7 +131,7 @@ TEST_CASE("the map carries noise to data and keeps probability") {
   CHECK(max_difference(before, after + log(determinant)) < 1e-5);
 }
 
-TEST_CASE("the mixture of eight is the point set: centres, deviation, and the exact map of noise onto its points") {
+TEST_CASE("the mixture of eight Gaussians matches the point set: centers, deviation, and the exact map of noise onto its points") {
   const GaussianMixture mixture = eight_gaussians();
   REQUIRE(mixture.components.size() == 8);
   for (std::size_t k = 0; k < 8; ++k) {
@@ -146,7 +146,7 @@ TEST_CASE("the mixture of eight is the point set: centres, deviation, and the ex
   CHECK(energy_distance(noise, data.rows(consecutive(0, n))) > 0.04);
 }
 
-TEST_CASE("the error of a map is 0 for the exact one and the distance for others") {
+TEST_CASE("the error of a map is 0 for the exact map and the mean square distance for others") {
   const Tensor noise = some_points();
   CHECK(map_error(average_velocity(three().v(), 400), three(), noise) < 1e-20);
   const FlowMapNet still = [](const Var& z, const Var&, const Var&, const Labels&) { return z * 0.0; };
@@ -155,7 +155,7 @@ TEST_CASE("the error of a map is 0 for the exact one and the distance for others
   CHECK(map_error(in_f32, eight_gaussians(), noise.to(DType::f32)) < 1e-6);
 }
 
-TEST_CASE("mixtures that are none are refused") {
+TEST_CASE("invalid mixtures are refused") {
   const Tensor z = Tensor::zeros({1, 2}, DType::f64), t = Tensor::zeros({1}, DType::f64);
   CHECK_THROWS_WITH_AS(GaussianMixture{}.v(), "a Gaussian mixture has no components: add at least one", ConfigError);
   GaussianMixture m = three();

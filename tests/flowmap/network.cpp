@@ -43,7 +43,7 @@ const Tensor z = Tensor::from<float>({1, 2, 3, 4}, {2, 2}), t = Tensor::from<flo
 
 }  // namespace
 
-TEST_CASE("a shared module is trained through its function") {
+TEST_CASE("training through a network function updates the module that it shares") {
   const auto model = std::make_shared<Scaling>();
   const FlowMapNet u = model;
   AdamW optimizer(named_parameters(*model));
@@ -55,7 +55,7 @@ TEST_CASE("a shared module is trained through its function") {
   CHECK(max_difference(u(z, t, t, {}).value(), z * model->factor.value) == 0);
 }
 
-TEST_CASE("a function keeps its model alive") {
+TEST_CASE("a network function keeps its model alive") {
   FlowMapNet u;
   VelocityNet guided;
   {
@@ -69,13 +69,13 @@ TEST_CASE("a function keeps its model alive") {
   CHECK(max_difference(guided(z, t, {}).value(), z * 5.0) == 0);                // z + 2 (3 z - z)
 }
 
-TEST_CASE("an empty function and a null model are errors") {
+TEST_CASE("calling an empty network function is an error, and so is passing a null model") {
   CHECK_FALSE(FlowMapNet());
   CHECK_THROWS_WITH_AS(FlowMapNet()(z, t, t, {}), "an empty network function was called: assign a model or a lambda to it first", Error);
   CHECK_THROWS_WITH_AS(VelocityNet(std::shared_ptr<Scaling>()), "a network function was given a null model: pass a model made by std::make_shared", Error);
 }
 
-TEST_CASE("an optimizer whose model was not called says so") {
+TEST_CASE("an optimizer step fails if only a copy of its model was called") {
   Scaling model;
   const FlowMapNet of_a_copy = [copy = model](const Var& x, const Var& s, const Var& at, const Labels& y) { return copy(x, s, at, y); };
   AdamW optimizer(named_parameters(model));

@@ -193,14 +193,14 @@ TEST_CASE("every objective has the loss and the gradient of its equation") {
   }
 }
 
-TEST_CASE("no objective of the list is without a case") {
+TEST_CASE("every objective of the list has a golden case") {
   std::set<std::string> covered;
   for (const Case& c : read_cases()) covered.insert(c["entry"]);
   for (const std::string& name : objective_names())
     CHECK_MESSAGE(covered.count(name) == 1, name << ": write its equation in tests/golden/objective_formulas.py, and cases in objectives.py");
 }
 
-TEST_CASE("the teacher's trajectory, from which CMT takes its chords, has PyTorch's states") {
+TEST_CASE("the teacher's trajectory, from which CMT takes its chords, has the same states as in PyTorch") {
   const GoldenNet teacher("teacher");
   const auto rows = static_cast<std::int64_t>(numbers_at("pairs.t").size());
   const Tensor y = tensor_at("pairs.y", {rows}).to(DType::i64);

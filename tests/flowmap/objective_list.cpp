@@ -126,7 +126,7 @@ double tangents_of(const std::string& name, const ObjectiveConfig& config) {
 
 }  // namespace
 
-TEST_CASE("the list has the objectives of this folder, each under one name") {
+TEST_CASE("the list contains the objectives of this folder, each under one name") {
   const std::vector<std::string> names = objective_names();
   CHECK(std::set<std::string>(names.begin(), names.end()).size() == names.size());
   for (const char* name : {"flow_matching", "cmt", "mean_flow", "guided_mean_flow", "improved_mean_flow", "alpha_flow", "so_flow", "ct", "ict", "cd", "ect",
@@ -138,7 +138,7 @@ TEST_CASE("the list has the objectives of this folder, each under one name") {
   CHECK_THROWS_WITH_AS(wrong.chosen("map.objective"), doctest::Contains("there is no objective 'meanflow': known are flow_matching, cmt, mean_flow"), ConfigError);
 }
 
-TEST_CASE("the published preset sets what was left at its default, and nothing else") {
+TEST_CASE("the published preset changes only settings that were left at their defaults") {
   ObjectiveConfig config;
   config.name = "mean_flow", config.preset = "published";
   std::get<MeanFlowConfig>(config.entries).metric.c = 0.5;
@@ -160,7 +160,7 @@ TEST_CASE("the published preset sets what was left at its default, and nothing e
   CHECK(config.chosen("map.objective").remark == "");
 }
 
-TEST_CASE("every published preset is one that its objective takes; where there is none the settings are plain, and a remark says so") {
+TEST_CASE("every published preset is accepted by its objective; objectives without one use plain settings and have a remark") {
   std::set<std::string> as_plain;
   for (const std::string& name : objective_names()) {
     CAPTURE(name);
@@ -174,7 +174,7 @@ TEST_CASE("every published preset is one that its objective takes; where there i
 }
 
 // The numbers of the papers and their code, converted to data of deviation 1 where the paper's data have 1/2.
-TEST_CASE("every published preset has its numbers") {
+TEST_CASE("every published preset has the numbers of its paper or code") {
   const std::string whole = "pairs.time.upper 1, pairs.time.shift 1", logit = "pairs.time.distribution logit_normal, pairs.time.mean ";
   const std::map<std::string, std::string> published{
       {"mean_flow", logit + "-0.4, " + whole + ", metric.kind adaptive, metric.c 0.01"},
@@ -203,7 +203,7 @@ TEST_CASE("every published preset has its numbers") {
   }
 }
 
-TEST_CASE("no objective of the list has a residual on the closed-form flow map; a wrong map has one") {
+TEST_CASE("objectives have no residual on the closed-form flow map, except IMM and TiM; a wrong map has one") {
   const GaussianFlow g = gaussian();
   const FlowMapNet right = g.u();
   const FlowMapNet wrong = [right](const Var& z, const Var& s, const Var& t, const Labels& y) { return right(z, s, t, y) * 1.01; };
@@ -230,7 +230,7 @@ TEST_CASE("no objective of the list has a residual on the closed-form flow map; 
   }
 }
 
-TEST_CASE("the gradient of a batch is the mean of its parts'") {
+TEST_CASE("every objective's gradient of a batch is the mean of the gradients of its parts") {
   const SmallNet small;
   const GaussianFlow g = gaussian();
   for (const std::string& name : objective_names()) {
@@ -256,7 +256,7 @@ TEST_CASE("the gradient of a batch is the mean of its parts'") {
   }
 }
 
-TEST_CASE("a loss is a function of what was drawn: computed twice it is the same bits, and it follows each tensor that is overwritten") {
+TEST_CASE("a loss depends only on the drawn tensors: repeating it gives the same bits, and overwriting a tensor changes it") {
   const SmallNet small;
   const GaussianFlow g = gaussian();
   for (const std::string& name : objective_names()) {
@@ -280,7 +280,7 @@ TEST_CASE("a loss is a function of what was drawn: computed twice it is the same
   }
 }
 
-TEST_CASE("every eighth sample of Shortcut has a jump, whatever batch it comes in; a small batch has some too") {
+TEST_CASE("an eighth of Shortcut's samples have a jump, in batches of any size; a sample's jump does not depend on the batch") {
   const ShortcutConfig config{.bootstrap_share = 0.125, .labels = {0, 4}};
   const auto jumps = [&](std::int64_t rows, std::uint32_t step) { return draw_dyadic_jumps(gaussian_batch(rows, DType::f64, step), config); };
   std::int64_t of_four = 0;
@@ -305,7 +305,7 @@ TEST_CASE("every eighth sample of Shortcut has a jump, whatever batch it comes i
   for (const auto& entry : lengths) CHECK(entry.second == 8);
 }
 
-TEST_CASE("schedules: the ends, the middle, shares and steps, and what makes no sense") {
+TEST_CASE("schedules: values at the ends and between, with bounds given as shares or as steps") {
   const Ramp sigmoid("sigmoid", 1, 0);
   CHECK(sigmoid.at({0, 100}) == 1);
   CHECK(near(sigmoid.at({50, 100}), 0.5, 1e-15));
@@ -330,7 +330,7 @@ TEST_CASE("schedules: the ends, the middle, shares and steps, and what makes no 
   CHECK(Ramp(0.25).at({7, 10}) == 0.25);
 }
 
-TEST_CASE("a schedule that makes no sense is refused before the first step, by its key") {
+TEST_CASE("an invalid schedule is refused before the first step, and the error names its key") {
   const auto error = [](const Ramp& ramp, std::int64_t steps = 1000) { return error_of<ConfigError>([&] { ramp.check("map.alpha", steps, 0, 1); }); };
   Ramp linear("linear", 0.2, 0.4);
   CHECK(error(linear) == "no error");
@@ -373,7 +373,7 @@ TEST_CASE("a derivative whose warm-up is longer than the training is refused, in
   CHECK(refused == 4);                                         // mean_flow, guided_mean_flow, continuous_cm, facm
 }
 
-TEST_CASE("alpha-Flow is refused, before the first step, with a metric that its weight is not derived for") {
+TEST_CASE("alpha-Flow is refused before the first step if its metric is not one for which its weight is derived") {
   ObjectiveConfig config;
   config.name = "alpha_flow";
   auto& alpha = std::get<AlphaFlowConfig>(config.entries);
@@ -389,7 +389,7 @@ TEST_CASE("alpha-Flow is refused, before the first step, with a metric that its 
   }
 }
 
-TEST_CASE("what a step costs follows from the objective: passes counted against calls of a network and a teacher") {
+TEST_CASE("a step's cost follows from the objective's passes and the calls of networks and teacher") {
   const GaussianFlow g = gaussian();
   constexpr std::int64_t rows = 64;
   for (const std::string& name : objective_names())
@@ -412,7 +412,7 @@ TEST_CASE("what a step costs follows from the objective: passes counted against 
     }
 }
 
-TEST_CASE("alpha-Flow's schedule goes from the velocity to MeanFlow, and says which computation it is") {
+TEST_CASE("alpha-Flow's schedule goes from the velocity to MeanFlow, and each phase has its own form of computation") {
   const SmallNet small;
   const GaussianFlow g = gaussian();
   ObjectiveConfig config = exact("alpha_flow");

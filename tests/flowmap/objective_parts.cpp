@@ -39,7 +39,7 @@ double difference(const NamedTensors& a, const NamedTensors& b) {
 
 }  // namespace
 
-TEST_CASE("in micro-batches, and on two ranks, every objective trains to the same weights") {
+TEST_CASE("every objective trains to the same weights with micro-batches and on two ranks") {
   for (const std::string& name : objective_names()) {
     CAPTURE(name);
     const NamedTensors whole = trained(name, 0, 1);

@@ -56,7 +56,7 @@ TEST_CASE("no objective has a residual on the closed-form map") {
   CHECK(raw(loss_on(LsdConfig{.end_velocity = "teacher", .pairs = half}, nets(wrong), batch)) > 1e-4);
 }
 
-TEST_CASE("flow matching is the mean square to eps - z0") {
+TEST_CASE("flow matching is the mean squared distance to eps - z0") {
   const SmallNet small;
   const Batch batch = gaussian_batch(16);
   const FlowMatchingConfig config{.labels = no_drop};
@@ -85,7 +85,7 @@ TEST_CASE("alpha-Flow becomes MeanFlow as alpha goes to 0") {
   CHECK(max_difference(gradient(small, [&] { return alpha_flow(small.net(), p, one_point(), limit).loss; }), exact) == 0);
 }
 
-TEST_CASE("alpha-Flow at alpha = 1 fits every row to w; weights") {
+TEST_CASE("alpha-Flow at alpha = 1 fits every row to w; below 1, rows with s < t have the weight alpha") {
   const SmallNet small;
   const PathBatch p = points(16);
   const Tensor w = one_point()(p), u = evaluate(small.net(), p.z, p.s, p.t, p.y);
@@ -102,7 +102,7 @@ TEST_CASE("alpha-Flow at alpha = 1 fits every row to w; weights") {
   CHECK(near(out.loss.value().item(), expected, 1e-14));
 }
 
-TEST_CASE("the target of alpha-Flow at 1/2 is what the formula says") {
+TEST_CASE("the target of alpha-Flow at alpha = 1/2 agrees with its formula") {
   const SmallNet small;
   const PathBatch p = points(8, 0);
   const Tensor w = one_point()(p);
@@ -115,7 +115,7 @@ TEST_CASE("the target of alpha-Flow at 1/2 is what the formula says") {
   }
 }
 
-TEST_CASE("a continuous consistency gradient is MeanFlow's times (t - s) / 2") {
+TEST_CASE("the gradient of continuous consistency is MeanFlow's times (t - s) / 2") {
   const SmallNet small;
   for (const bool zero_start : {true, false}) {
     PathBatch p = points(1, 0);
@@ -158,7 +158,7 @@ TEST_CASE("LSD's gradient passes through the derivative") {
   CHECK(max_difference(through, semi) > 1e-3);
 }
 
-TEST_CASE("targets record nothing: each of these costs one recorded pass") {
+TEST_CASE("targets are not recorded: each of these objectives records one network pass") {
   const SmallNet small;
   const PathBatch p = points(8);
   const Batch batch = gaussian_batch(8);
@@ -179,7 +179,7 @@ TEST_CASE("targets record nothing: each of these costs one recorded pass") {
   CHECK(networks([&] { return lsd(small.net(), diagonal(small.net()), p, v, {.through_derivative = false}); }) == 1);
 }
 
-TEST_CASE("Shortcut's jumps are dyadic") {
+TEST_CASE("Shortcut's jumps have dyadic lengths") {
   std::vector<double> s, t;
   const FlowMapNet spy = [&](const Var& z, const Var& ss, const Var& tt, const Labels&) {
     s = ss.value().to_vector<double>(), t = tt.value().to_vector<double>();
@@ -204,7 +204,7 @@ TEST_CASE("Shortcut's jumps are dyadic") {
   CHECK(ShortcutConfig{.bootstrap_share = 0}.needs().jumps == Jumps::none);
 }
 
-TEST_CASE("CMT: no residual on exact trajectories; the solver's error on solved ones") {
+TEST_CASE("CMT has no residual on exact trajectories, and the solver's error on solved ones") {
   const GaussianFlow g = gaussian();
   const Draws draws{5, 0, consecutive(0, 3)};
   CmtConfig config{.points = 9, .shift = 2, .pairs = 40};
@@ -218,7 +218,7 @@ TEST_CASE("CMT: no residual on exact trajectories; the solver's error on solved 
   CHECK(heun < 0.05 * euler);
 }
 
-TEST_CASE("CMT: pairs, times and labels as configured") {
+TEST_CASE("CMT samples pairs, times and labels as configured") {
   const GaussianFlow g = gaussian();
   const Draws draws{5, 0, consecutive(0, 4)};
   const Labels y = Tensor::from<std::int64_t>({0, 1, 2, 3}, {4});
@@ -261,7 +261,7 @@ TEST_CASE("CMT: pairs, times and labels as configured") {
   CHECK_THROWS_AS(roll_out(g.v(), {dim}, y, draws, config, DType::f64), ConfigError);
 }
 
-TEST_CASE("the 1-step map is the same under both time labels") {
+TEST_CASE("the 1-step map is the same under the paper's and the released code's time labels") {
   const GaussianFlow g = gaussian();
   const Draws draws{5, 0, consecutive(0, 2)};
   CmtConfig config{.points = 16, .shift = 6.9282032};
@@ -276,7 +276,7 @@ TEST_CASE("the 1-step map is the same under both time labels") {
   CHECK(near(sony.times[7], 8.0 / 15, 1e-14));
 }
 
-TEST_CASE("CMT: the gradient of a batch is the mean of those of its parts, on a jittered grid too") {
+TEST_CASE("CMT's gradient of a batch is the mean of the gradients of its parts, on a jittered grid too") {
   const GaussianFlow g = gaussian();
   const SmallNet small;
   const CmtConfig config{.points = 6, .pairs = 5, .jitter = 1, .labels = {0.3, 4}};
@@ -291,7 +291,7 @@ TEST_CASE("CMT: the gradient of a batch is the mean of those of its parts, on a 
   CHECK(max_difference(whole, sum) < 2e-15);
 }
 
-TEST_CASE("CMT: a jittered grid keeps its ends, stays ordered and moves between steps") {
+TEST_CASE("CMT's jittered grid keeps its ends, stays ordered and changes between steps") {
   const VelocityNet still = [](const Var& z, const Var&, const Labels&) { return z * 0.0; };
   CmtConfig config{.points = 8};
   config.jitter = 1;

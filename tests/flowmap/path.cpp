@@ -48,7 +48,7 @@ TEST_CASE("the linear path: z = (1-t) z0 + t eps, its velocity, and steps along 
   CHECK(column(Var(t), 4).shape() == Shape{2, 1, 1, 1});
 }
 
-TEST_CASE("first rows and the others, where there are some, all or none") {
+TEST_CASE("first_rows, rows_from and minus_first_rows work for no rows, some rows and all rows") {
   const Tensor x = f64({1, 2, 3, 4, 5, 6}, {3, 2});
   CHECK(numbers(first_rows(x, 2)) == Numbers{1, 2, 3, 4});
   CHECK(first_rows(x, 3).shares_memory_with(x));
@@ -72,7 +72,7 @@ TEST_CASE("first rows and the others, where there are some, all or none") {
   CHECK(numbers(row_sums(f64({3, 4}, {2}))) == Numbers{3, 4});
 }
 
-TEST_CASE("a draw is the Philox block of its sample, step, purpose and number, all 53 bits of it") {
+TEST_CASE("a draw is the Philox block of its sample, step, purpose and number, with all 53 bits") {
   const Draws draws{(std::uint64_t{5} << 32) + 3, 7, {11, (std::int64_t{1} << 33) + 2}};
   const auto word = [](Purpose purpose, std::uint32_t i, std::uint64_t sample, int k) {
     return philox4x32({{static_cast<std::uint32_t>(sample), static_cast<std::uint32_t>(sample >> 32), 7, static_cast<std::uint32_t>(purpose) + 256 * i}}, {{3, 5}})[k];
@@ -100,14 +100,14 @@ TEST_CASE("a draw is the Philox block of its sample, step, purpose and number, a
   CHECK(static_cast<std::uint32_t>(Purpose::grid) == 0x464D0009u);
 }
 
-TEST_CASE("why the number of rows with s < t varies") {
+TEST_CASE("varies() names the reason why the number of rows with s < t changes between steps") {
   CHECK(PairConfig{}.varies("a.pairs") == "the number of rows with s < t is drawn at each step: set a.pairs.exact_share = true");
   CHECK(PairConfig{.exact_share = true}.varies("a.pairs").empty());
   CHECK(PairConfig{.exact_share = true, .null_rows_diagonal = true}.varies("a.pairs") ==
         "the number of rows with s < t depends on the labels dropped at each step: set a.pairs.null_rows_diagonal = false");
 }
 
-TEST_CASE("pairs of one kind, and shares that leave nothing over") {
+TEST_CASE("pairs of one kind, and shares that add up to 1, give the right rows") {
   const Draws draws{3, 7, consecutive(0, 200)};
   const Pairs diagonal = draw_pairs({.diagonal_share = 1}, draws, 64);
   CHECK(diagonal.off_diagonal == 0);
@@ -132,7 +132,7 @@ TEST_CASE("pairs of one kind, and shares that leave nothing over") {
   CHECK((forced.order[198] == 3 && forced.order[199] == 5));
 }
 
-TEST_CASE("the target's normalisation and the guard's masks, by hand") {
+TEST_CASE("the target's normalization and the guard's masks agree with values computed by hand") {
   const Tensor u = f64({1, 1, 0, 0}, {2, 2}), target = f64({4, 5, 0, 0}, {2, 2});
   const double c = 0.5;
   check_near(guarded_target(target, u, {.normalise = c}), {1 + 3 / 5.5, 1 + 4 / 5.5, 0, 0});
@@ -151,7 +151,7 @@ TEST_CASE("the target's normalisation and the guard's masks, by hand") {
   check_near(derivative_ratio(f64({3, 4}, {1, 2}), f64({0, 2, 9, 9}, {2, 2})), {2.5});
 }
 
-TEST_CASE("the velocity that a name stands for: the teacher's share, and the sum of both parts") {
+TEST_CASE("a velocity's name gives the teacher's share, and a blend is the sum of both parts") {
   CHECK(teacher_share("teacher") == 1);
   CHECK(teacher_share("one-point") == 0);
   CHECK(teacher_share("") == 0);
@@ -175,7 +175,7 @@ TEST_CASE("the velocity that a name stands for: the teacher's share, and the sum
   for (const double bad : {-0.1, 1.1}) CHECK_THROWS_AS(blend(bad, one_point()), ConfigError);
 }
 
-TEST_CASE("the exact map of one row, of one component and of several") {
+TEST_CASE("the exact map of one row does not depend on its batch, with one component and with several") {
   const GaussianMixture one{{{.weight = 1, .mean = f64({1, -2}, {2}), .deviation = f64({0.5, 0.25}, {2})}}};
   const GaussianMixture two{{{.weight = 1, .mean = f64({1, -2}, {2}), .deviation = f64({0.5, 0.25}, {2})}, {.weight = 3, .mean = f64({-3, 0}, {2}), .deviation = f64({0.5, 0.5}, {2})}}};
   const Tensor z = f64({0.5, 1.5, -1, 0.25}, {2, 2}), s = f64({0, 0.25}, {2}), t = f64({1, 0.75}, {2});
@@ -193,7 +193,7 @@ TEST_CASE("the exact map of one row, of one component and of several") {
   CHECK_THROWS_AS(one.map(Tensor::zeros({0, 2}, DType::f64), Tensor::zeros({0}, DType::f64), Tensor::zeros({0}, DType::f64)), ShapeError);
 }
 
-TEST_CASE("rows that are not finite: none of nothing, the first of several") {
+TEST_CASE("first_row_not_finite returns the first such row, and -1 if there is none") {
   CHECK(first_row_not_finite(Tensor::zeros({0, 3})) == -1);
   CHECK(first_row_not_finite(Tensor::zeros({3, 0})) == -1);
   CHECK(first_row_not_finite(f64({1, 2, INFINITY, 4}, {4})) == 2);
@@ -202,7 +202,7 @@ TEST_CASE("rows that are not finite: none of nothing, the first of several") {
   CHECK(first_row_not_finite(f64({1, 1, 3, std::nan("")}, {2, 2})) == 1);
 }
 
-TEST_CASE("the squares that pictures show") {
+TEST_CASE("plots show a square around the data, or around data and noise") {
   const auto square = [](const PlaneFrame& f, double x, double y, double half) {
     CHECK(near(f.x_low + 100, 100 + x - half, 1e-12));
     CHECK(near(f.x_high + 100, 100 + x + half, 1e-12));

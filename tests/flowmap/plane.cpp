@@ -72,7 +72,7 @@ Tensor stretched(const Tensor& points) {
 
 }  // namespace
 
-TEST_CASE("a latent space with statistics: networks model what it scales, scores and samples are of the data") {
+TEST_CASE("in a latent space with statistics, networks model scaled data; scores and samples are in the data's units") {
   PlaneRun run = run_of(4000, 8000);
   run.test = stretched(run.test);
   for (GaussianMixture::Component& c : run.exact->components) {
@@ -105,7 +105,7 @@ TEST_CASE("a latent space with statistics: networks model what it scales, scores
   CHECK(row(plane_scores(run), "right").value("energy_distance") > 1 * of_data);
 }
 
-TEST_CASE("the exact flow scores as other points of the data do, noise and the identity do not") {
+TEST_CASE("the exact flow scores like other test points; noise and the identity map do not") {
   PlaneRun run = run_of(4000, 8000);
   run.generators = {one_call("right", right_map()), one_call("identity", no_map())};
   const std::vector<PlaneScore> scores = plane_scores(run);
@@ -125,7 +125,7 @@ TEST_CASE("the exact flow scores as other points of the data do, noise and the i
   CHECK(identity.value("map_error") == noise.value("map_error"));
 }
 
-TEST_CASE("scores are those of the metrics on their own, from the same noise as any sampler's") {
+TEST_CASE("scores equal those of the metrics alone, on the noise that every sampler uses") {
   PlaneRun run = run_of(300, 500);
   run.seed = 9;
   run.generators = {one_call("identity", no_map()), one_call("right", right_map(20)), one_call("stirred", no_map())};
@@ -147,7 +147,7 @@ TEST_CASE("scores are those of the metrics on their own, from the same noise as 
   CHECK_FALSE(has(plane_page("t", report), "map error"));
 }
 
-TEST_CASE("with labels the exact flow is that of the label's own mode") {
+TEST_CASE("with labels, the exact flow is that of the label's own mode") {
   PlaneRun run = run_of(400, 400);
   run.labels = Points({}, Split::test).labels(consecutive(0, 400));
   const auto centre = [](std::size_t k) { return eight_gaussians_centres()[k]; };
@@ -172,7 +172,7 @@ TEST_CASE("with labels the exact flow is that of the label's own mode") {
   CHECK(mentions(error_of<ConfigError>([&] { plane_scores(run); }), {"label 8", "0 to 7", "leave"}));
 }
 
-TEST_CASE("pictures: as many marks as there are points, at their places") {
+TEST_CASE("plots have one mark for each point, at its position") {
   PlaneRun run = run_of(400, 400);
   run.generators = {one_call("right", right_map(40)), one_call("far", [](const Var& z, const Var&, const Var&, const Labels&) { return z * 0.0 - 100.0; })};
   run.maps = {{"right", right_map(40)}, {"identity", no_map()}};
@@ -208,7 +208,7 @@ TEST_CASE("pictures: as many marks as there are points, at their places") {
   CHECK(count(report.errors[1].svg, "z\"") + count(report.errors[1].svg, "zM") == 48 * 48);
 }
 
-TEST_CASE("pictures are of what a map was trained for") {
+TEST_CASE("plots show only jumps that the map was trained for") {
   PlaneRun run = run_of(50, 100);
   run.maps = {{"to data", right_map(4), Jumps::to_data}, {"from noise", right_map(4), Jumps::from_noise}, {"velocity", right_map(4), Jumps::none}, {"guided", right_map(4), Jumps::any, false}};
   const auto drawn = [](const std::vector<Figure>& figures, const std::string& name) {
@@ -228,7 +228,7 @@ TEST_CASE("pictures are of what a map was trained for") {
   CHECK(drawn(report.trajectories, "to data") + drawn(report.trajectories, "from noise") == 0);
 }
 
-TEST_CASE("errors by noise, weighted by the noise's density, add up to the map error; arrows are the network's values") {
+TEST_CASE("the error plot, weighted by the noise's density, sums to the map error; arrows are the network's values") {
   const PlaneRun run = run_of(4000, 4000);
   const HeatPlot plot = error_plot(run, {"identity", no_map()}, ExactFlow(*run.exact));
   const std::vector<double> at = cell_centres(plot.frame, plot.columns, plot.rows).to_vector<double>();
@@ -263,7 +263,7 @@ TEST_CASE("trajectories come from the teacher, else the exact flow, else the map
   CHECK(ends() == "the teacher's ODE in 50 Heun steps");
 }
 
-TEST_CASE("the page stands alone, and its section in another page") {
+TEST_CASE("the report is a complete page, and its section fits into another page") {
   PlaneRun run = run_of(40, 100);
   run.generators = {one_call("right & left", right_map(20))};
   run.maps = {{"right", right_map(20)}};
@@ -308,7 +308,7 @@ TEST_CASE("samples that are not finite are counted, not hidden") {
   CHECK(has(report.errors[0].svg, "2304 of 2304 cells have no value to show"));
 }
 
-TEST_CASE("what is no run in the plane is refused") {
+TEST_CASE("invalid runs in the plane are refused") {
   PlaneRun run = run_of(40, 100);
   run.generators = {{"wide", 1, [](const Tensor&, const Labels&) { return Tensor::zeros({40, 3}); }}};
   CHECK(mentions(error_of<ShapeError>([&] { plane_scores(run); }), {"samples of 'wide'", "[40, 3]", "(40, 2)"}));

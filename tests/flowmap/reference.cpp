@@ -65,7 +65,7 @@ struct Watched {
 
 }  // namespace
 
-TEST_CASE("samples at a time: 250, fewer of large ones, one at least") {
+TEST_CASE("features are computed for 250 samples at a time, for fewer large samples, and for at least one") {
   CHECK(seen_at_a_time({2}) == 250);
   CHECK(seen_at_a_time({3, 128, 131}) == 250);
   CHECK(seen_at_a_time({3, 256, 256}) == 64);
@@ -74,7 +74,7 @@ TEST_CASE("samples at a time: 250, fewer of large ones, one at least") {
   CHECK(seen_at_a_time({1, 4096, 4096}) == 1);
 }
 
-TEST_CASE("each row is seen once, in parts that are never empty; its mean, covariance and accuracy") {
+TEST_CASE("each row is read once, in parts that are never empty; mean, covariance and accuracy are right") {
   for (const std::int64_t n : {249, 250, 251, 500}) {
     CAPTURE(n);
     const TempFolder folder;
@@ -94,7 +94,7 @@ TEST_CASE("each row is seen once, in parts that are never empty; its mean, covar
   }
 }
 
-TEST_CASE("features are kept under the fingerprint of what they are of; what does not fit is computed again, with a word") {
+TEST_CASE("features are cached under the fingerprint of their inputs; a damaged cache is recomputed with a message") {
   const TempFolder folder;
   Watched watched;
   Heard heard;
@@ -133,7 +133,7 @@ TEST_CASE("features are kept under the fingerprint of what they are of; what doe
   CHECK(std::isnan(load_reference(Numbered(30, {2}), 0, classless, folder / "other", heard).accuracy));
 }
 
-TEST_CASE("samples that cannot be read are counted, features that are not finite name the image") {
+TEST_CASE("the error counts samples that cannot be read; the error for features that are not finite names the image") {
   const TempFolder folder;
   Watched watched;
   Heard heard;

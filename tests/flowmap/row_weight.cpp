@@ -71,7 +71,7 @@ bool beside(const std::pair<std::string, Tensor>& named) { return named.first.st
 
 }  // namespace
 
-TEST_CASE("the loss of rows is e^-l L + l: its slope in l is 1 - e^-l L, which is 0 at l = log L, and the network's is divided by e^l") {
+TEST_CASE("the row loss is e^-l L + l: its slope in l is 1 - e^-l L, which is 0 at l = log L, and the network's gradient is divided by e^l") {
   const Tensor residual = Tensor::from<double>({1, 2, 0.5, -1, 3, 0}, {3, 2}), weight = times({2, 1, 1});
   PathBatch p;
   p.s = times({0.1, 0.2, 0.5}), p.t = times({0.4, 0.9, 0.5}), p.off_diagonal = 2;
@@ -98,7 +98,7 @@ TEST_CASE("the loss of rows is e^-l L + l: its slope in l is 1 - e^-l L, which i
   CHECK(has(error_of<Error>([&] { report_weighed(measure(residual, {}), p, true, {}); }), "no log variance of rows: set Nets::log_variance"));
 }
 
-TEST_CASE("objectives with a row weight ask for one, and weigh every row by it") {
+TEST_CASE("objectives with a row weight require one and apply it to every row") {
   const SmallNet small;
   const LogVariance l = [](const Tensor& s, const Tensor& t) { return Var(t + 2.0 * s - 0.7); };
   const auto check = [&](auto config) {
@@ -125,7 +125,7 @@ TEST_CASE("objectives with a row weight ask for one, and weigh every row by it")
   check(sct);
 }
 
-TEST_CASE("a training with a row weight, stopped and resumed, ends with the same bits; what it learned lies beside the model") {
+TEST_CASE("a resumed training with a row weight ends with the same bits; the row weight is stored beside the model") {
   const TempFolder folder;
   const auto whole = folder.path() / "whole", parts = folder.path() / "parts";
   CHECK(run(whole) == Outcome::finished);
@@ -151,7 +151,7 @@ TEST_CASE("a training with a row weight, stopped and resumed, ends with the same
   CHECK(max_difference(tensor_of(model, "row_weight.out.bias"), tensor_of(average, "row_weight.out.bias")) > 1e-6);
 }
 
-TEST_CASE("the row weight's parameters do not decay, the network's do") {
+TEST_CASE("weight decay applies to the network's parameters, not to the row weight's") {
   const TempFolder folder;
   LoopConfig one = loop;
   one.steps = one.ckpt_every = 1;
@@ -165,7 +165,7 @@ TEST_CASE("the row weight's parameters do not decay, the network's do") {
   CHECK(max(abs(tensor_of(flow.stage.model, "row_weight.out.bias")), 0).item() > 1e-3);
 }
 
-TEST_CASE("a stage without a row weight holds the network alone") {
+TEST_CASE("a stage without a row weight contains only the network") {
   const FlowStage flow = stage_of(loop, objective(false));
   CHECK(std::none_of(flow.stage.model.begin(), flow.stage.model.end(), beside));
   CHECK(flow.stage.loss({1, 0, 8, -1, 6}).metrics.size() > 1);

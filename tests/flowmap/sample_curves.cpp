@@ -51,7 +51,7 @@ std::vector<std::int64_t> labels(std::int64_t n) {
 
 }  // namespace
 
-TEST_CASE("curves of sequences are the samples and their statistics, with named axes") {
+TEST_CASE("curves of sequences show the samples and their statistics, with named axes") {
   const Tensor made = sines(1000, 200, 2, 32);
   const std::vector<std::string> names{"1 and 5", "2 and 6"};
   const Groups groups = sample_curves({{"test data", sines(0, 200, 2, 32), labels(200)}, {"teacher, 50 calls", made, labels(200)}, {"mfd, 1 call", sines(2000, 200, 2, 32)}}, names);
@@ -86,7 +86,7 @@ TEST_CASE("curves of sequences are the samples and their statistics, with named 
   CHECK_FALSE(has(section, "nan"));
 }
 
-TEST_CASE("vectors have curves by element, few numbers their quantiles, other arrays no curves") {
+TEST_CASE("vectors get curves by element, rows of few numbers get quantiles, other arrays get no curves") {
   const Groups robots = sample_curves({{"data", random_normal({300, 14}, {1, 1})}}, {});
   CHECK(plot(robots, "Samples beside data", "data").curves.at(0).name == "sample 1");
   CHECK(plot(robots, "Samples beside data", "data").x_label == "element");
@@ -104,7 +104,7 @@ TEST_CASE("vectors have curves by element, few numbers their quantiles, other ar
   CHECK(plot(flat, "Mean and spread", "mean, channel 1").curves.at(0).y.size() == 12);
 }
 
-TEST_CASE("what lies far from the data is cut off; sets with a value that is not finite have no statistics") {
+TEST_CASE("values far from the data are cut off; sets with a value that is not finite get no statistics") {
   Tensor broken = sines(1000, 100, 1, 32).clone();
   broken.data<float>()[40] = std::nanf("");
   const Groups groups = sample_curves({{"data", sines(0, 100, 1, 32)}, {"far", affine(sines(1000, 100, 1, 32), 1000, 0)}, {"broken", broken}}, {});

@@ -20,12 +20,12 @@ Tensor exact_sample(double end = 0) {
 
 }  // namespace
 
-TEST_CASE("the flow map samples exactly, in any number of steps") {
+TEST_CASE("the closed-form flow map samples exactly, in any number of steps") {
   for (int steps : {1, 2, 3, 7})
     CHECK(max_difference(sample_flow_map(gaussian().u(), noise(), {}, plain_grid(steps)), exact_sample()) < 1e-14);
 }
 
-TEST_CASE("Euler is of first order, Heun of second") {
+TEST_CASE("Euler's method is of first order, Heun's of second") {
   const auto error = [](int steps, Solver solver) {
     return norm(sample_ode(gaussian().v(), noise(), {}, plain_grid(steps), solver) - exact_sample());
   };
@@ -34,7 +34,7 @@ TEST_CASE("Euler is of first order, Heun of second") {
   CHECK(error(64, Solver::heun) < 0.1 * error(64, Solver::euler));
 }
 
-TEST_CASE("the teacher's grid ends before t = 0, and 50 points are 49 calls") {
+TEST_CASE("the teacher's grid ends before t = 0, and 50 points take 49 calls") {
   int calls = 0;
   const VelocityNet counted = [&](const Var& z, const Var& t, const Labels& y) { return ++calls, gaussian().v()(z, t, y); };
   const Grid grid = teacher_grid(50, 2);
@@ -47,7 +47,7 @@ TEST_CASE("the teacher's grid ends before t = 0, and 50 points are 49 calls") {
   CHECK(near(grid.back(), 0.002 / 1.001, 1e-14));
 }
 
-TEST_CASE("labels reach the network; samplers record nothing") {
+TEST_CASE("samplers pass labels to the network, and record nothing") {
   const SmallNet small;
   Tape tape;
   const Labels a = Tensor::full({16}, 1, DType::i64), b = Tensor::full({16}, 2, DType::i64);
@@ -57,7 +57,7 @@ TEST_CASE("labels reach the network; samplers record nothing") {
   CHECK(tape.size() == 0);
 }
 
-TEST_CASE("two steps of a network are what the formula says") {
+TEST_CASE("two steps of a network agree with the formula") {
   const SmallNet small;
   const auto u = [&](const Tensor& z, double s, double t) {
     return evaluate(small.net(), z, Tensor::full({16}, s, DType::f64), Tensor::full({16}, t, DType::f64), {});
@@ -67,7 +67,7 @@ TEST_CASE("two steps of a network are what the formula says") {
   CHECK_THROWS_AS(sample_flow_map(small.net(), noise(), {}, {0, 1}), ConfigError);
 }
 
-TEST_CASE("the sampler of consistency models: jumps to data alone, with noise of each row's own between them") {
+TEST_CASE("the sampler of consistency models jumps to data only, with separate noise for each row between the jumps") {
   std::vector<double> asked;
   const FlowMapNet to_data = [&](const Var& z, const Var& s, const Var& t, const Labels& y) {
     CHECK(max_difference(s.value(), Tensor::zeros({z.dim(0)}, DType::f64)) == 0);
@@ -90,7 +90,7 @@ TEST_CASE("the sampler of consistency models: jumps to data alone, with noise of
   CHECK_THROWS_WITH_AS(sample_renoised(gaussian().u(), noise(), {}, Grid{1, 0.5}), doctest::Contains("a consistency model's grid must end at 0"), ConfigError);
 }
 
-TEST_CASE("the states between: a jump to data at t, then (1 - s) of it and s of noise") {
+TEST_CASE("the sampler of consistency models continues from (1 - s) times the data plus s times new noise") {
   // A network whose jump to data from t = 1 ends at 0 and from s = 0.5 stays at z. The sample of two calls is then z_s = s e.
   const FlowMapNet net = [](const Var& z, const Var&, const Var& t, const Labels&) { return z * column(t - 0.5, 2) * 2.0; };
   const Tensor many = random_normal({4000, dim}, {7, 7}, 0, DType::f64), x = sample_renoised(net, many, {}, plain_grid(2));

@@ -56,7 +56,7 @@ Tensor trigflow_tangent(const TrigFlow& F, const Tensor& x, const Tensor& tau, c
 
 }  // namespace
 
-TEST_CASE("the tangent is TrigFlow's, for every r, deviation of the data and warm-up") {
+TEST_CASE("the tangent is TrigFlow's, for every r, data deviation and warm-up") {
   const SmallNet small;
   const PathBatch p = points(16);
   for (const double c : {1.0, 0.5})
@@ -85,7 +85,7 @@ TEST_CASE("the tangent is TrigFlow's, for every r, deviation of the data and war
       }
 }
 
-TEST_CASE("the gradient is that of TrigFlow's loss | F - sg F - g |^2 / sigma, weighed by what was learned of t") {
+TEST_CASE("the gradient is that of TrigFlow's loss | F - sg F - g |^2 / sigma, with the learned weight of t") {
   const SmallNet small;
   const PathBatch p = points(8);
   const double c = 0.5;
@@ -138,7 +138,7 @@ TEST_CASE("the gradient is that of TrigFlow's loss | F - sg F - g |^2 / sigma, w
   CHECK(loss_at(small.net(), p, full()).metrics.count("log_variance") == 0);
 }
 
-TEST_CASE("at r = 1 it is continuous consistency with another weight of each row; at r = 0 it is no flow matching") {
+TEST_CASE("at r = 1, it is continuous consistency with another weight of each row; at r = 0, it is not flow matching") {
   const SmallNet small;
   const PathBatch p = points(1);
   const double t = p.t.item();
@@ -151,7 +151,7 @@ TEST_CASE("at r = 1 it is continuous consistency with another weight of each row
   }
 }
 
-TEST_CASE("no residual at the true map where w is its velocity and r has reached 1; before, there is one") {
+TEST_CASE("the true map has no residual once r has reached 1, if w is its velocity; before, it has one") {
   const GaussianFlow g = gaussian();
   const PathBatch p = points(32);
   const auto raw = [&](const FlowMapNet& u, const ScaledCmConfig& config) {
@@ -167,7 +167,7 @@ TEST_CASE("no residual at the true map where w is its velocity and r has reached
   CHECK(ScaledCmConfig{}.claims().exact);                      // at the end of its schedule
 }
 
-TEST_CASE("the minimum is the mean of the targets, but for a normalised tangent") {
+TEST_CASE("the objective is unbiased, except with a normalized tangent") {
   const GaussianFlow g = gaussian();
   const PathBatch p = skewed(g, points(8));
   const auto at_minimum = [&](const ScaledCmConfig& config, const LogVariance& l = {}) {
@@ -188,7 +188,7 @@ TEST_CASE("the minimum is the mean of the targets, but for a normalised tangent"
   CHECK_FALSE(config.claims().unbiased);
 }
 
-TEST_CASE("r follows the training, as a number of each row that a recorded step can overwrite") {
+TEST_CASE("r follows the training step, as a number for each row that a recorded step can overwrite") {
   const SmallNet small;
   SctConfig config;
   config.labels = {0, 4};
@@ -216,7 +216,7 @@ TEST_CASE("r follows the training, as a number of each row that a recorded step 
   CHECK(has(error_of<ConfigError>([&] { make_objective(config, "map.objective.sct").check(100); }), "map.objective.sct.warmup.to = 1.5: it must be between 0 and 1"));
 }
 
-TEST_CASE("every row has s = 0 and a time that is log-normal in sigma; the teacher is asked by scd, the velocity source by sct") {
+TEST_CASE("every row has s = 0 and a log-normal sigma; scd uses the teacher's velocity, sct the velocity source") {
   const Batch batch = gaussian_batch(2000);
   const PathBatch p = draw_jumps_to_data(batch, ScaledCmConfig{}.time, {0, 4});
   CHECK(p.off_diagonal == 2000);

@@ -33,7 +33,7 @@ Tensor samples(const std::string& key, std::int64_t n, std::int64_t channels, st
 
 }  // namespace
 
-TEST_CASE("statistics are NumPy's: mean, variance, numpy.correlate and numpy.fft.rfft") {
+TEST_CASE("series statistics agree with NumPy: mean, variance, numpy.correlate and numpy.fft.rfft") {
   const auto golden = golden_rows(FM_TESTS_FOLDER "/golden/series.txt");
   for (const auto& [n, channels, length] : {std::tuple{5, 2, 7}, {40, 1, 12}}) {
     const Tensor x = samples("series.x", n, channels, length, 0);
@@ -56,7 +56,7 @@ TEST_CASE("statistics are NumPy's: mean, variance, numpy.correlate and numpy.fft
   CHECK_THROWS_WITH_AS(series_statistics(bad, 1, 1), "series_statistics: sample 2 is not finite", Error);
 }
 
-TEST_CASE("statistics of the made-up sines are those of their definition") {
+TEST_CASE("the statistics of the synthetic sines agree with their definition") {
   constexpr std::int64_t length = 32;
   const SeriesStatistics s = series_statistics(sines(0, 4000, 2, length), length / 2, 12);
   for (std::int64_t c = 0; c < 2; ++c) {
@@ -69,7 +69,7 @@ TEST_CASE("statistics of the made-up sines are those of their definition") {
   }
 }
 
-TEST_CASE("errors between two sets are NumPy's, and in the list of metrics") {
+TEST_CASE("series errors agree with NumPy, and the list of metrics includes them") {
   const auto golden = golden_rows(FM_TESTS_FOLDER "/golden/series.txt");
   for (const auto& [n, channels, length] : {std::tuple{5, 2, 7}, {40, 1, 12}, {4, 1, 300}}) {
     const Tensor x = samples("series.x", n, channels, length, 0), y = samples("series.y", n + 3, channels, length, 0.3);
@@ -93,7 +93,7 @@ TEST_CASE("errors between two sets are NumPy's, and in the list of metrics") {
   }
 }
 
-TEST_CASE("each error sees its own fault of generated sequences, and scatters little without one") {
+TEST_CASE("each series error detects its own fault of generated sequences, and is small without a fault") {
   const std::int64_t n = 2000, length = 32;
   const Tensor real = sines(0, n, 1, length), other = sines(4000, n, 1, length);
   const SeriesErrors right = series_errors(other, real);
@@ -122,7 +122,7 @@ TEST_CASE("each error sees its own fault of generated sequences, and scatters li
   CHECK(apart.power > 0.9);
 }
 
-TEST_CASE("errors without a meaning are not a number; other sequences are refused") {
+TEST_CASE("undefined errors are NaN; sequences of another shape are refused") {
   const Tensor real = sines(0, 50, 2, 32);
   Tensor silent = real.clone();
   silent.slice(1, 1, 2).fill(0.5);                                     // channel 1 is constant

@@ -84,7 +84,7 @@ std::string wrong(const Tensor& samples) {
 
 }  // namespace
 
-TEST_CASE("a flow map learns time series: in one call they have the statistics of the data, which noise and an untrained network have not") {
+TEST_CASE("a flow map's one-call time series have the data's statistics; noise and an untrained network do not") {
   FlowMlpConfig config;
   config.dim = length, config.mean_flow = true, config.classes = classes, config.width = 256;
   const auto model = std::make_shared<FlowMlp>(config, 1), average = std::make_shared<FlowMlp>(config, 1);

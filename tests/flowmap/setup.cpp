@@ -56,7 +56,7 @@ double seconds_of(const Choice& c, const DataFacts& f, const Rehearsal& t, doubl
 
 }  // namespace
 
-TEST_CASE("color images that are not square: cut to their shorter side, modeled as pixels") {
+TEST_CASE("color images that are not square are cut to their shorter side and modeled as pixels") {
   const TempFolder folder;
   const DataFacts f = facts_of(folder, {.width = 40, .height = 32, .counts = {20, 20, 20, 20}});
   CHECK(f.pictures);
@@ -78,7 +78,7 @@ TEST_CASE("color images that are not square: cut to their shorter side, modeled 
   for (const StageSpec& s : stage_table()) CHECK_NOTHROW(check_settings(s, r, 1));
 }
 
-TEST_CASE("large images of classes of uneven size: several sides to choose from, an encoder of their own") {
+TEST_CASE("large images in classes of uneven size: several sides are offered, and the run trains its own encoder") {
   const TempFolder folder;
   const DataFacts f = facts_of(folder, {.width = 256, .height = 256, .counts = {30, 12, 10}});
   CHECK(f.class_counts == std::vector<std::int64_t>{27, 11, 9});
@@ -96,7 +96,7 @@ TEST_CASE("large images of classes of uneven size: several sides to choose from,
   }
 }
 
-TEST_CASE("grey images, in files of one channel or of three, are read with one") {
+TEST_CASE("gray images are read with one channel, from files with one channel or three") {
   const TempFolder one, three;
   CHECK(facts_of(one, {.width = 28, .height = 28, .grey = true}).channels == 1);
   DataFacts f = facts_of(three, {.width = 28, .height = 28});
@@ -110,7 +110,7 @@ TEST_CASE("grey images, in files of one channel or of three, are read with one")
   CHECK(resolved(f, {.side = 28}).latent_shape() == Shape{1, 28, 28});
 }
 
-TEST_CASE("images of many sizes: the side that all but the smallest twentieth have") {
+TEST_CASE("for images of many sizes, the side is one that all but the smallest 5 % of the images have") {
   const TempFolder folder;
   draw_picture_folder(folder / "small", {.width = 12, .height = 20, .counts = {1, 1}});
   draw_picture_folder(folder.path() / "all", {.width = 50, .height = 70, .counts = {40, 40}});
@@ -122,7 +122,7 @@ TEST_CASE("images of many sizes: the side that all but the smallest twentieth ha
   CHECK(sides_for(f) == std::vector<std::int64_t>{48, 32});
 }
 
-TEST_CASE("sides that data give themselves are kept, and refused where no tokens divide them") {
+TEST_CASE("a side given in the data's name is kept, and is refused if no patch size divides it") {
   const TempFolder folder;
   draw_picture_folder(folder.path(), {});
   const std::string data = "folder:" + folder.path().string();
@@ -138,7 +138,7 @@ TEST_CASE("sides that data give themselves are kept, and refused where no tokens
   CHECK(resolved(shapes, {.side = 16}).latent_shape() == Shape{3, 16, 16});
 }
 
-TEST_CASE("arrays: vectors by an MLP, long sequences by a transformer over tokens") {
+TEST_CASE("arrays: vectors get an MLP, long sequences get a transformer over tokens") {
   const TempFolder folder;
   const auto saved = [&](const char* name, std::vector<std::int64_t> shape) {
     std::vector<float> values(static_cast<std::size_t>(std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>())));
@@ -158,7 +158,7 @@ TEST_CASE("arrays: vectors by an MLP, long sequences by a transformer over token
   CHECK(has(error_of<ConfigError>([&] { saved("points.npy", {60, 2}); }), "configs/toy.toml"));
 }
 
-TEST_CASE("what cannot be learned from is refused with the remedy") {
+TEST_CASE("data that cannot be learned from are refused with a remedy") {
   const TempFolder folder;
   const std::string data = "folder:" + folder.path().string();
   CHECK(has(error_of<FileError>([&] { look_at(data); }), "no images for training"));
@@ -172,7 +172,7 @@ TEST_CASE("what cannot be learned from is refused with the remedy") {
   CHECK(has(error_of<ConfigError>([&] { look_at("flodder:x"); }), "unknown data set 'flodder'"));
 }
 
-TEST_CASE("the config's text has every setting, and the reasons are comments") {
+TEST_CASE("the generated config has every setting, with the reasons as comments") {
   const TempFolder folder;
   const DataFacts f = facts_of(folder, {.width = 64, .height = 64});
   const std::vector<Setting> settings = propose(f, {.side = 64, .steps = {{stage_name::fm, 700}}});
@@ -188,7 +188,7 @@ TEST_CASE("the config's text has every setting, and the reasons are comments") {
   CHECK(error_of<ConfigError>([] { recipe_of({{"fm.loop.stpes", "1", ""}}); }).find("fm.loop.steps") != std::string::npos);
 }
 
-TEST_CASE("a budget is used up, shared between the stages, and bounded by what the data can teach") {
+TEST_CASE("a time budget is used up, divided between the stages, and limited by the amount of data") {
   const TempFolder folder;
   const DataFacts small = facts_of(folder, {.width = 64, .height = 64, .counts = {200, 200}});
   Choice c{.side = 64};
@@ -221,7 +221,7 @@ TEST_CASE("a budget is used up, shared between the stages, and bounded by what t
   CHECK(near(seconds_of(d, small, of_four), 600, 0.06));
 }
 
-TEST_CASE("checkpoints and data in bytes, by hand") {
+TEST_CASE("the sizes of checkpoints and data in bytes agree with values computed by hand") {
   const TempFolder folder;
   const DataFacts f = facts_of(folder, {});
   Recipe r = resolved(f, {.side = 16, .steps = {{stage_name::fm, 100}}});

@@ -42,7 +42,7 @@ std::pair<double, double> moments(const std::vector<double>& x) {
 
 }  // namespace
 
-TEST_CASE("with l2 the loss and its gradient are alpha-Flow's without a cut") {
+TEST_CASE("with l2, the loss and its gradient are alpha-Flow's without a clamp") {
   const SmallNet small;
   const SoFlowConfig so = long_jumps(0.25);
   const Nets nets{.net = small.net()};
@@ -76,14 +76,14 @@ TEST_CASE("the published weight is S/a (S/a^2 + c)^-p, and S (S + c)^-p where s 
 }
 
 // The expected numbers come from an independent computation and have two digits.
-TEST_CASE("with one-point velocities the minimum is off to first order in alpha") {
+TEST_CASE("with one-point velocities, the bias of the minimum is of first order in alpha") {
   for (const auto& printed : {std::pair{0.25, 0.12}, {0.025, 0.012}}) {
     const std::vector<Bias> found = bias_on_gaussian(make_objective(config(printed.first)));
     CHECK(near(largest(found), printed.second, 0.04));
   }
 }
 
-TEST_CASE("t and s have distributions of their own, and s ends below t") {
+TEST_CASE("t and s have separate distributions, and s is cut below t") {
   SoFlowConfig so = config(0.1, 0.75);
   so.pairs.time.upper = so.end_time.upper = so.diagonal_time.upper = 1;
   const Drawn d = so.draw(gaussian_batch(40000), {}, {});
@@ -115,7 +115,7 @@ TEST_CASE("t and s have distributions of their own, and s ends below t") {
   CHECK(std::abs(std::count(from.begin(), from.end(), 0.0) / 4000.0 - 0.25) < 0.03);
 }
 
-TEST_CASE("alpha falls from .1 to .002, is 1 where s = t, and no step is shorter than the smallest") {
+TEST_CASE("alpha falls from .1 to .002 and is 1 where s = t; no step is shorter than the smallest one") {
   SoFlowConfig so = config(1, 0.5);
   so.alpha = SoFlowConfig{}.alpha;
   const Batch batch = gaussian_batch(400);
@@ -130,7 +130,7 @@ TEST_CASE("alpha falls from .1 to .002, is 1 where s = t, and no step is shorter
   CHECK(so.draw(batch, {}, {0, 100}).form() == so.draw(batch, {}, {100, 100}).form());
 }
 
-TEST_CASE("a share of s = t by count makes every step the same work; a schedule that reaches 0 is refused") {
+TEST_CASE("exact_share makes every step the same work; an alpha schedule that reaches 0 is refused") {
   SoFlowConfig so;
   CHECK(has(make_objective(so, "map.objective.so_flow").not_recorded, "set map.objective.so_flow.pairs.exact_share"));
   so.pairs.exact_share = true;

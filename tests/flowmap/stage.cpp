@@ -45,7 +45,7 @@ std::string file(const std::filesystem::path& out, const std::string& name) { re
 
 }  // namespace
 
-TEST_CASE("every objective of the list trains by one function; stopped and resumed it ends with the same bits") {
+TEST_CASE("every objective of the list trains through one function; a stopped and resumed training ends with the same bits") {
   for (const std::string& name : objective_names()) {
     CAPTURE(name);
     const TempFolder folder;
@@ -57,7 +57,7 @@ TEST_CASE("every objective of the list trains by one function; stopped and resum
   }
 }
 
-TEST_CASE("a rewind takes all of the training back: weights, average, targets' network, optimizer and step") {
+TEST_CASE("a rewind restores weights, average, target network, optimizer and step") {
   const TempFolder folder;
   using Files = std::vector<std::string>;
   const auto files = [&] {
@@ -103,7 +103,7 @@ TEST_CASE("a rewind takes all of the training back: weights, average, targets' n
   CHECK(end(resumed) == end(folder.path()));
 }
 
-TEST_CASE("the network is trained where it is, its average follows, and the network of the targets with its own decay") {
+TEST_CASE("training updates the network in place; its average and the target network follow with their own decays") {
   const FlowParts parts = parts_for(objective_named("shortcut"));
   const Network before = parts.network.clone();
   FlowStage flow = flow_stage("map", loop, parts);
@@ -129,7 +129,7 @@ TEST_CASE("the network is trained where it is, its average follows, and the netw
   CHECK(followed < 0.02 * moved);
 }
 
-TEST_CASE("parts of a batch are whole groups of the objective's rows, on any number of ranks") {
+TEST_CASE("the parts of a batch must be whole groups of the objective's rows, on any number of ranks") {
   const auto error = [](std::int64_t batch, std::int64_t micro, std::int64_t group, int ranks) {
     return error_of<ConfigError>([&] { check_groups("map", {.batch = batch, .micro_batch = micro}, group, ranks); });
   };
@@ -147,7 +147,7 @@ TEST_CASE("parts of a batch are whole groups of the objective's rows, on any num
         "map: its objective takes rows in groups of 3: change loop.batch = 8 to a multiple of this number");
 }
 
-TEST_CASE("the decay of an average may follow the training: CT's does") {
+TEST_CASE("the decay of a target average may change during the training, as in CT") {
   CtConfig ct;
   ct.labels.null_label = 8;
   const FlowParts parts = parts_for(make_objective(ct));
@@ -163,7 +163,7 @@ TEST_CASE("the decay of an average may follow the training: CT's does") {
   }
 }
 
-TEST_CASE("metrics of some rows count by how many those are") {
+TEST_CASE("a metric of some rows is weighted by the number of these rows") {
   const Objective objective = objective_named("mean_flow");
   const FlowStage flow = flow_stage("map", loop, parts_for(objective));
   const StepLoss whole = flow.stage.loss({1, 0, 8, -1, 6});
@@ -188,7 +188,7 @@ TEST_CASE("metrics of some rows count by how many those are") {
   CHECK(near(sum / weights, metric(whole, "raw_mse_off_diagonal")->value.value(), 1e-5));
 }
 
-TEST_CASE("what an objective needs and does not get is an error before the first step, by its name") {
+TEST_CASE("a missing input of an objective is an error before the first step, and the error names the input") {
   const auto error = [](const char* objective, const std::function<void(FlowParts&)>& change) {
     FlowParts parts = parts_for(objective_named(objective));
     change(parts);

@@ -63,7 +63,7 @@ std::vector<std::int64_t> asked_by_steps(std::int64_t micro_batch, std::int64_t 
 
 }  // namespace
 
-TEST_CASE("a steady step of a MeanFlow asks the system for no memory, with whole batches and with micro-batches") {
+TEST_CASE("a MeanFlow step after warm-up requests no memory from the system, with whole batches and with micro-batches") {
   for (const std::int64_t micro_batch : {0, 4}) {
     const std::vector<std::int64_t> blocks = asked_by_steps(micro_batch);
     CHECK(blocks[0] > 0);
@@ -71,7 +71,7 @@ TEST_CASE("a steady step of a MeanFlow asks the system for no memory, with whole
   }
 }
 
-TEST_CASE("steps after the kept memory went back to the system ask again: what is counted above is seen") {
+TEST_CASE("after cached memory is released, steps request memory again, so the counter works") {
   const std::vector<std::int64_t> blocks = asked_by_steps(0, 5);
   CHECK(blocks[4] == 0);
   CHECK(blocks[5] > 0);

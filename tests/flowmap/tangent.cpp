@@ -58,7 +58,7 @@ template <class Config, class Loss> void follows_the_training(const Loss& loss) 
 
 }  // namespace
 
-TEST_CASE("the warm-up of MeanFlow and of continuous consistency rises with the training and stays") {
+TEST_CASE("the warm-up of the tangent rises with the training step and then stays, in MeanFlow and in continuous consistency") {
   follows_the_training<MeanFlowConfig>([](const auto& net, const auto& p, const auto& config, const TrainingStep& now) {
     return mean_flow(net, p, one_point(), config, now);
   });
@@ -75,7 +75,7 @@ TEST_CASE("the warm-up of MeanFlow and of continuous consistency rises with the 
   CHECK(guard(d, 3, steps, times({0.5, 2, 7})).dudt.to_vector<double>() == std::vector<double>{0.5, 1, 6, 8});
 }
 
-TEST_CASE("a config names the warm-up by its number, as ever") {
+TEST_CASE("a config sets the tangent's warm-up by a plain number, with or without tangent.warmup_over") {
   MeanFlowConfig config;
   const std::vector<Field> fields = list_fields(config);
   set_from_text(find_field(fields, "tangent.warmup", "a.toml"), "1", "a.toml:1");
@@ -87,7 +87,7 @@ TEST_CASE("a config names the warm-up by its number, as ever") {
   CHECK_THROWS_AS(set_from_text(find_field(fields, "tangent.norm", "a.toml"), "max", "a.toml:3"), ConfigError);
 }
 
-TEST_CASE("corrections are cut, then normalised by the row's norm or its root mean square") {
+TEST_CASE("corrections are clamped, then normalized by the row's norm or root mean square") {
   const Tensor g = Tensor::from<double>({3, -4, 0.3, 0.4}, {2, 2});
   CHECK(max_difference(normalised(g, 0.5), Tensor::from<double>({3 / 5.5, -4 / 5.5, 0.3, 0.4}, {2, 2})) < 1e-15);
   const double a = 5 / std::sqrt(2) + 0.5, b = 0.5 / std::sqrt(2) + 0.5;
@@ -107,7 +107,7 @@ TEST_CASE("corrections are cut, then normalised by the row's norm or its root me
   CHECK(claims_under({}, TangentPolicy{}).unbiased);
 }
 
-TEST_CASE("the guards of the correction reach the losses: of MeanFlow y - u, of continuous consistency df/dt") {
+TEST_CASE("guards of the correction change the losses: MeanFlow guards y - u, continuous consistency guards df/dt") {
   const SmallNet small;
   const PathBatch p = points(12);
   const auto [u, dudt] = differentiate(small.net(), {p.z, p.s, p.t, p.y, {}, {}}, first_rows(one_point()(p), p.off_diagonal), {});

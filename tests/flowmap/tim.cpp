@@ -17,7 +17,7 @@ PathBatch points(std::int64_t rows, double diagonal = 0.5) { return draw_path_ba
 
 }  // namespace
 
-TEST_CASE("the derivative is the difference of two states made of the sample and its noise, whatever w is") {
+TEST_CASE("TiM's derivative is a difference of two states made of the sample and its noise, for any w") {
   const SmallNet small;
   const GaussianFlow g = gaussian();
   const PathBatch p = points(12, 0);
@@ -47,7 +47,7 @@ TEST_CASE("the derivative is the difference of two states made of the sample and
   }
 }
 
-TEST_CASE("with w = eps - z0 and without its weight it is MeanFlow; rows with s = t are flow matching") {
+TEST_CASE("with w = eps - z0 and without its weight, TiM is MeanFlow; rows with s = t are flow matching") {
   const SmallNet small;
   const PathBatch p = points(16);
   REQUIRE(p.off_diagonal > 0);
@@ -70,7 +70,7 @@ TEST_CASE("with w = eps - z0 and without its weight it is MeanFlow; rows with s 
   CHECK(near(static_cast<double>(zero), 200, 0.2));
 }
 
-TEST_CASE("its minimum is the mean of the targets with an exact derivative, also where w has no noise and a row's residual is not 0") {
+TEST_CASE("TiM with an exact derivative is unbiased, also for a noiseless w, where single rows have a residual") {
   const GaussianFlow g = gaussian();
   const PathBatch p = skewed(g, points(8, 0));
   TransitionModelConfig config;

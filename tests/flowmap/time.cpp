@@ -14,7 +14,7 @@
 using namespace fm;
 using namespace fm::test;
 
-TEST_CASE("the shift of RAE latents") {
+TEST_CASE("the time shift of RAE latents grows with the square root of their dimension and is never below 1") {
   CHECK(near(shift_for_dimension(768 * 16 * 16), 6.9282032, 5e-8));
   CHECK(near(shift_for_dimension(768 * 32 * 32), 13.8564065, 2e-8));
   CHECK(shift_for_dimension(64) == 1);                 // never below 1
@@ -27,7 +27,7 @@ TEST_CASE("the shift of RAE latents") {
   CHECK(near(TimeConfig{.shift = 3}(1.0 / 0.999 / 2, n), shift_time(0.5, 3), 1e-14));
 }
 
-TEST_CASE("the teacher's grid of 16 points at 256 and 512 pixels") {
+TEST_CASE("the teacher's grids of 16 points at 256 and 512 pixels have the golden values") {
   const std::vector<double> at_256 = {1, .9898062, .9783011, .9652144, .9501957, .9327832, .9123548, .8880531, .8586609, .8223915,
                                       .7765115, .7166178, .6351322, .5178119, .3343548, .0068869};
   const std::vector<double> at_512 = {1, .994877, .9890315, .9822993, .9744619, .9652227, .9541689, .9407078, .9239565, .9025409,
@@ -45,7 +45,7 @@ TEST_CASE("the teacher's grid of 16 points at 256 and 512 pixels") {
   CHECK_THROWS_AS(teacher_grid(1, 2), ConfigError);
 }
 
-TEST_CASE("the logit-normal is truncated by its inverse distribution function") {
+TEST_CASE("the logit-normal distribution is truncated through its inverse distribution function") {
   TimeConfig config{.distribution = "logit_normal", .mean = -0.4, .deviation = 1, .upper = 1};
   CHECK(near(config(0.5, 1), 1 / (1 + std::exp(0.4)), 1e-14));
   CHECK(near(config(0.8413447460685429, 1), 1 / (1 + std::exp(-0.6)), 1e-14));      // one deviation above the mean
@@ -55,7 +55,7 @@ TEST_CASE("the logit-normal is truncated by its inverse distribution function") 
   CHECK_THROWS_AS((TimeConfig{.distribution = "cauchy"}(0.5, 1)), ConfigError);
 }
 
-TEST_CASE("pairs: sorted, off-diagonal first, shares as asked") {
+TEST_CASE("time pairs are sorted, off-diagonal rows come first, and the shares are those of the config") {
   const Draws draws{3, 7, consecutive(0, 4000)};
   const PairConfig config{.diagonal_share = 0.6, .zero_share = 0.1};
   const Pairs p = draw_pairs(config, draws, 196608);
@@ -73,7 +73,7 @@ TEST_CASE("pairs: sorted, off-diagonal first, shares as asked") {
   CHECK(std::abs(std::count_if(p.t.begin(), p.t.end(), [&](double t) { return t < half; }) / 4000.0 - 0.5) < 0.03);
 }
 
-TEST_CASE("what a sample draws does not depend on its batch") {
+TEST_CASE("a sample's random times do not depend on its batch") {
   const PairConfig config;
   const Pairs whole = draw_pairs(config, {3, 7, consecutive(0, 64)}, 64), part = draw_pairs(config, {3, 7, consecutive(32, 32)}, 64);
   std::vector<double> t(64);
@@ -82,7 +82,7 @@ TEST_CASE("what a sample draws does not depend on its batch") {
   CHECK(draw_pairs(config, {3, 8, consecutive(0, 64)}, 64).t != whole.t);
 }
 
-TEST_CASE("exact shares, forced diagonal") {
+TEST_CASE("exact_share gives exact numbers of rows; rows can be forced to the diagonal") {
   const Draws draws{3, 7, consecutive(0, 40)};
   const Pairs p = draw_pairs({.diagonal_share = 0.75, .zero_share = 0.05, .exact_share = true}, draws, 64);
   CHECK(p.off_diagonal == 10);
@@ -92,7 +92,7 @@ TEST_CASE("exact shares, forced diagonal") {
   CHECK_THROWS_AS(draw_pairs({.diagonal_share = 0.8, .zero_share = 0.3}, draws, 64), ConfigError);
 }
 
-TEST_CASE("shares of pairs say which jumps they train, in every objective that has pairs") {
+TEST_CASE("the shares of time pairs determine the trained jumps, in every objective that has pairs") {
   const auto jumps = [](double diagonal, double zero, double one) { return PairConfig{.diagonal_share = diagonal, .zero_share = zero, .one_share = one}.jumps(); };
   CHECK(jumps(0.75, 0, 0) == Jumps::any);
   CHECK(jumps(0.3, 0.6, 0.5) == Jumps::any);
@@ -116,7 +116,7 @@ TEST_CASE("shares of pairs say which jumps they train, in every objective that h
   CHECK(entries == 12);
 }
 
-TEST_CASE("which jumps are trained, and how many calls of equal length they allow") {
+TEST_CASE("trains() and takes_calls(): the jumps that each kind covers, and the numbers of equal calls that it allows") {
   const auto trained = [](Jumps jumps) {
     std::string out;
     for (const auto& [s, t] : {std::pair{0.0, 1.0}, {0.5, 1.0}, {0.25, 0.5}, {0.25, 0.75}, {0.1, 0.7}, {0.4, 0.4}, {0.0, 1.0 / 3}}) out += trains(jumps, s, t) ? '1' : '0';
@@ -153,7 +153,7 @@ TEST_CASE("which jumps are trained, and how many calls of equal length they allo
   CHECK_THROWS_AS(jumps_of_sampler("leaps"), FileError);
 }
 
-TEST_CASE("one_share: jumps begin at noise, their ends are one time of the distribution; other rows stay as they are") {
+TEST_CASE("one_share: its rows jump from t = 1 to one sampled time; all other rows stay as they are") {
   const Draws draws{3, 5, consecutive(0, 4000)};
   const TimeConfig plain{.upper = 1, .shift = 1};
   const Pairs all = draw_pairs({.time = plain, .diagonal_share = 0, .one_share = 1}, draws, 64);
@@ -178,7 +178,7 @@ TEST_CASE("one_share: jumps begin at noise, their ends are one time of the distr
   CHECK(whole > 60);                                             // jumps from noise to data: about 0.3 of the 400 rows with s = 0 get t = 1
 }
 
-TEST_CASE("noise that comes with a batch is on the path with its sample; without it noise is drawn") {
+TEST_CASE("noise given with a batch stays with its sample on the path; otherwise the noise is random") {
   Batch batch = gaussian_batch(6);
   const Pairs pairs{{0.1, 0.2, 0.3, 0.4, 0.5, 0.6}, {0.7, 0.8, 0.9, 0.4, 0.5, 0.6}, {4, 2, 0, 5, 1, 3}, 3};
   const PathBatch drawn = place_on_path(batch, pairs, batch.y);
@@ -193,7 +193,7 @@ TEST_CASE("noise that comes with a batch is on the path with its sample; without
   CHECK(error_of<ShapeError>([&] { place_on_path(batch, pairs, batch.y); }) == "batch: noise must have the shape of the data, but noise has [5, 5] and the data have [6, 5]");
 }
 
-TEST_CASE("labels are dropped once per sample, and again only when asked") {
+TEST_CASE("labels are dropped once for each sample, and again only if requested") {
   const Draws draws{3, 7, consecutive(0, 5000)};
   const Labels y = Tensor::full({5000}, 2, DType::i64);
   const LabelDropout config{0.1, 10};

@@ -16,7 +16,7 @@
 using namespace fm;
 using namespace fm::test;
 
-TEST_CASE("a label sends the noise to its mode in one call, no label to all modes") {
+TEST_CASE("with a label, one call takes the noise to the label's mode; without a label, to all modes") {
   const Points data({}, Split::train);
   FlowMlpConfig config;
   config.mean_flow = true, config.classes = 8, config.width = 64;

@@ -115,7 +115,7 @@ bool any_has(const Texts& texts, const std::string& part) {
 
 }  // namespace
 
-TEST_CASE("training: an observer hears of steps, rows, checkpoints and previews in their order") {
+TEST_CASE("training: an observer is called for steps, rows, checkpoints and previews, in their order") {
   const TempFolder folder;
   Training t(folder.path());
   t.stage.preview = [](std::int64_t, const fs::path&) {};
@@ -134,7 +134,7 @@ TEST_CASE("training: an observer hears of steps, rows, checkpoints and previews 
   for (const StepPart& part : t.parts) CHECK(part.total == 8);
 }
 
-TEST_CASE("training: stopped and resumed it ends with the bits of one that was not; the schedule's total stays") {
+TEST_CASE("training: a stopped and resumed training ends with the same bits; the schedule keeps its total number of steps") {
   const TempFolder folder;
   Training whole(folder / "whole"), first(folder / "parts"), second(folder / "parts", 99);
   Recorder a, b, c;
@@ -154,7 +154,7 @@ TEST_CASE("training: stopped and resumed it ends with the bits of one that was n
   CHECK(whole.checkpoint(8, "model.safetensors") != whole.checkpoint(6, "model.safetensors"));
 }
 
-TEST_CASE("training: the largest norm of an interval counts the steps before a stop in its middle") {
+TEST_CASE("training: the largest norm of an interval includes the steps before a stop in its middle") {
   const TempFolder folder;
   Training whole(folder / "whole"), first(folder / "parts"), second(folder / "parts");
   for (Training* t : {&whole, &first, &second}) {
@@ -174,7 +174,7 @@ TEST_CASE("training: the largest norm of an interval counts the steps before a s
   for (const Recorder* r : {&a, &c}) CHECK(r->row_now[3] == std::pair<std::string, double>("grad_norm_max", a.norms[1]));
 }
 
-TEST_CASE("training: one that is done says so, and completes the files that its end lacks") {
+TEST_CASE("training: a finished training is not repeated, but its missing files are written") {
   const TempFolder folder;
   Recorder r, again, incomplete;
   Training(folder.path()).run(r);
@@ -186,7 +186,7 @@ TEST_CASE("training: one that is done says so, and completes the files that its 
   CHECK(incomplete.heard == Texts{"opening double", "found_done 8", "completing 8", "saved 8", "finished 8"});
 }
 
-TEST_CASE("training: errors name the options as the program calls them") {
+TEST_CASE("training: errors use the program's names of the options") {
   const TempFolder folder;
   Recorder r;
   Training t(folder.path());
@@ -205,7 +205,7 @@ TEST_CASE("training: errors name the options as the program calls them") {
   CHECK(has(error_of<ConfigError>([&] { other.run(r); }), "was made from another teacher (1234, now 5678); train it again with another TrainOptions::out"));
 }
 
-TEST_CASE("training: a loss that is not finite ends it with advice, and the checkpoint before it stays") {
+TEST_CASE("training: a loss that is not finite ends the training with advice, and the checkpoint before it stays") {
   const TempFolder folder;
   Training t(folder.path());
   t.stage.loss = [&, loss = t.stage.loss](const StepPart& part) {
@@ -220,7 +220,7 @@ TEST_CASE("training: a loss that is not finite ends it with advice, and the chec
   CHECK(newest_step(t.options.checkpoints(t.stage)) == 3);
 }
 
-TEST_CASE("training: two ranks have one rank's losses; a stop and a checkpoint that one of them asks for are all ranks'") {
+TEST_CASE("training: two ranks have one rank's losses; a stop or checkpoint that one rank requests applies to all ranks") {
   const TempFolder folder;
   Training one(folder / "one");
   Recorder alone;
@@ -247,7 +247,7 @@ TEST_CASE("training: two ranks have one rank's losses; a stop and a checkpoint t
   }
 }
 
-TEST_CASE("training: parts of a batch cover it once, and each says where the next one begins") {
+TEST_CASE("training: parts of a batch cover it once, and each part names the start of the next") {
   const TempFolder folder;
   const auto parts_of = [&](std::int64_t micro_batch, Communicator& ranks, const char* name) {
     Training t(folder / (name + std::to_string(ranks.rank())));
@@ -291,7 +291,7 @@ TEST_CASE("training: recorded steps are for one rank on a GPU, and are refused e
   run_ranks(2, [&](Communicator& ranks) { CHECK(refusal(ranks) == wanted); });
 }
 
-TEST_CASE("training: a rewind goes back with half the rate, which a resumed training keeps") {
+TEST_CASE("training: a rewind halves the learning rate, and a resumed training keeps the halved rate") {
   const TempFolder folder;
   bool broken = false;
   const auto arm = [&](Training& t) {
@@ -343,7 +343,7 @@ TEST_CASE("training: a rewind goes back with half the rate, which a resumed trai
   CHECK(has(error_of<DivergedError>([&] { none.run(r); }), "double: no checkpoint from before the explosion to rewind to"));
 }
 
-TEST_CASE("training: a number that explodes ends it, or rewinds it to the checkpoint before") {
+TEST_CASE("training: an exploding number ends the training, or rewinds it to the checkpoint before") {
   const TempFolder folder;
   const auto arm = [](Training& t, const char* answer, bool& over) {
     t.loop.steps = 30, t.loop.ckpt_every = 10, t.loop.log_every = 1;
@@ -369,7 +369,7 @@ TEST_CASE("training: a number that explodes ends it, or rewinds it to the checkp
   CHECK(rewound.row_now[2] == std::pair<std::string, double>("lr", 5e-3));
 }
 
-TEST_CASE("training: ranks with another seed or config are refused by name") {
+TEST_CASE("training: ranks with another seed or config are refused, and the error names the difference") {
   const TempFolder folder;
   std::vector<std::string> texts(2);
   run_ranks(2, [&](Communicator& ranks) {
@@ -382,7 +382,7 @@ TEST_CASE("training: ranks with another seed or config are refused by name") {
   for (const std::string& text : texts) CHECK_MESSAGE(has(text, "rank 1 was not started as rank 0 was: batch was 6, is 7"), text);
 }
 
-TEST_CASE("run files: metrics, report and config beside the checkpoints; a second process is refused; a missing report is made good") {
+TEST_CASE("run files: metrics, report and config are beside the checkpoints; a second process is refused; a missing report is rewritten") {
   const TempFolder folder;
   const fs::path run = folder / "double";
   {
@@ -408,7 +408,7 @@ TEST_CASE("run files: metrics, report and config beside the checkpoints; a secon
   CHECK(csv_curve(read_file(run / "metrics.csv"), "step", "loss").x == std::vector<double>{4, 8});
 }
 
-TEST_CASE("run files: rows after the checkpoint that a training resumes from are cut off") {
+TEST_CASE("run files: rows after the checkpoint from which a training resumes are cut off") {
   const TempFolder folder;
   Training t(folder.path());
   t.loop.log_every = 1;
@@ -428,7 +428,7 @@ TEST_CASE("run files: rows after the checkpoint that a training resumes from are
   CHECK(csv_curve(read_file(folder / "double" / "metrics.csv"), "step", "loss").x == std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8});
 }
 
-TEST_CASE("a drawn step lists all its tensors, and another form where other work is done") {
+TEST_CASE("any_drawn lists all tensors of a step, and has another form if the step does other work") {
   const Samples samples = consecutive(0, 8);
   const Batch batch{random_normal_rows(samples, {3}, {1, 1}), Tensor::zeros({8}, DType::i64), Draws{1, 0, samples}};
   PairConfig pairs;

@@ -52,19 +52,19 @@ def idx():
     write("idx", "labels", b"L" + bytes((0, 0, 8, 1)) + struct.pack(">I", 2) + bytes((3, 4)))
 
 
-def png(colour, depth, row_bytes, palette=b"", before=()):
+def png(color, depth, row_bytes, palette=b"", before=()):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     rows = b"".join(bytes([filter_]) + bytes((17 * filter_ + 5 * i) % 256 for i in range(row_bytes)) for filter_ in range(5))
-    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", 4, 5, depth, colour, 0, 0, 0))
+    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", 4, 5, depth, color, 0, 0, 0))
     head += b"".join(chunk(kind, b"") for kind in before)
     return head + (chunk(b"PLTE", palette) if palette else b"") + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def pictures():
-    for name, colour, depth, row in (("grey", 0, 8, 4), ("rgb", 2, 8, 12), ("rgba", 6, 8, 16), ("grey16", 0, 16, 8), ("bits", 0, 1, 1)):
-        write("image", f"{name}.png", png(colour, depth, row))
+    for name, color, depth, row in (("grey", 0, 8, 4), ("rgb", 2, 8, 12), ("rgba", 6, 8, 16), ("grey16", 0, 16, 8), ("bits", 0, 1, 1)):
+        write("image", f"{name}.png", png(color, depth, row))
     write("image", "empty-data.png", png(2, 8, 12, before=(b"IDAT",)))
     write("image", "palette.png", png(3, 2, 1, bytes(range(12))))
     for line in (GOLDEN / "pillow_jpeg.txt").read_text().splitlines():

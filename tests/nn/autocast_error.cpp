@@ -97,7 +97,7 @@ std::vector<Golden> golden() {
 
 }  // namespace
 
-TEST_CASE("bf16 blocks on an f32 stream are as exact as PyTorch's autocast") {
+TEST_CASE("bf16 blocks on an f32 stream are as accurate as PyTorch's autocast") {
   const std::vector<Golden> all = golden();
   REQUIRE(all.size() == 6);
   DitDh wide(config()), half(config());

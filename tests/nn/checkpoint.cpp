@@ -89,7 +89,7 @@ struct Training {
 
 }  // namespace
 
-TEST_CASE("parts, step and state come back; the same contents give the same files") {
+TEST_CASE("parts, step and state of a checkpoint can be read back; equal contents give equal files") {
   const TempFolder temp;
   CheckpointFolder folder(temp / "checkpoints", 3, 0);
   CHECK_FALSE(open_newest(folder, no_warning));
@@ -119,7 +119,7 @@ TEST_CASE("parts, step and state come back; the same contents give the same file
   CHECK(read[0].second.to_vector<float>()[5] == 5);
 }
 
-TEST_CASE("training 9 steps is training 4 and resuming for 5, byte for byte") {
+TEST_CASE("training 9 steps gives the same bytes as training 4 and resuming for 5") {
   const TempFolder temp;
   CheckpointFolder straight(temp / "straight", 2, 0), broken(temp / "broken", 2, 0);
   {
@@ -141,7 +141,7 @@ TEST_CASE("training 9 steps is training 4 and resuming for 5, byte for byte") {
     CHECK(read_file(straight.path(9) / file) == read_file(broken.path(9) / file));
 }
 
-TEST_CASE("newest k and every n-th are kept; saving the same step again replaces it") {
+TEST_CASE("the newest k checkpoints and every n-th are kept; saving the same step again replaces it") {
   const TempFolder temp;
   CheckpointFolder folder(temp / "c", 2, 100);
   for (std::int64_t step : {50, 100, 150, 200, 250, 300}) save_simple(folder, step);
@@ -153,7 +153,7 @@ TEST_CASE("newest k and every n-th are kept; saving the same step again replaces
   for (const auto& entry : fs::directory_iterator(temp / "c")) CHECK_FALSE(has(entry.path().string(), ".tmp-"));
 }
 
-TEST_CASE("a half-written checkpoint is not seen, and swept") {
+TEST_CASE("a half-written checkpoint is ignored, and is later removed") {
   const TempFolder temp;
   CheckpointFolder folder(temp / "c", 2, 0);
   save_simple(folder, 1);
@@ -163,7 +163,7 @@ TEST_CASE("a half-written checkpoint is not seen, and swept") {
   CHECK(open_newest(folder, no_warning)->step() == 1);
 }
 
-TEST_CASE("each kind of damage: a warning that names the file, and the checkpoint before it") {
+TEST_CASE("each kind of damage gives a warning with the file's name, and the checkpoint before is used") {
   const TempFolder temp;
   CheckpointFolder folder(temp / "c", 5, 0);
   const fs::path newest = folder.path(2);
@@ -204,7 +204,7 @@ TEST_CASE("each kind of damage: a warning that names the file, and the checkpoin
   CHECK(has(message([&] { open_newest(folder, [](const std::string&) {}); }), "none of its 2 checkpoints is whole"));
 }
 
-TEST_CASE("what cannot be read is an error with its reason, and no damage: no older checkpoint is taken for it") {
+TEST_CASE("an unreadable file is an error with its reason, not damage: no older checkpoint is used instead") {
   const TempFolder temp;
   CheckpointFolder folder(temp / "c", 5, 0);
   save_simple(folder, 1);
@@ -240,7 +240,7 @@ TEST_CASE("what cannot be read is an error with its reason, and no damage: no ol
   CHECK(has(message([&] { open_newest(folder, no_warning); }), "Too many levels of symbolic links"));
 }
 
-TEST_CASE("latest may be anything: the link takes its place, and nothing but a copy of a checkpoint is removed") {
+TEST_CASE("whatever is named latest is replaced by the link; only a copy of a checkpoint is removed") {
   const TempFolder temp;
   CheckpointFolder folder(temp / "c", 2, 0);
   std::vector<std::string> warnings;
@@ -296,7 +296,7 @@ TEST_CASE("readers find the newest whole checkpoint without the link") {
   CHECK_FALSE(open_checkpoint(temp / "run", {}));
 }
 
-TEST_CASE("a reader never misses: checkpoints come and go while it opens the newest") {
+TEST_CASE("a reader always finds a checkpoint while others are written and removed") {
   const TempFolder temp;
   CheckpointFolder writer(temp / "c", 1, 0);
   save_simple(writer, 1);
@@ -333,7 +333,7 @@ TEST_CASE("checkpoints are moved aside, never deleted") {
   CHECK(folder.move_aside_after(1, "damaged").empty());
 }
 
-TEST_CASE("what is in the way is named, and what was there stays") {
+TEST_CASE("an error names the obstacle, and existing checkpoints stay") {
   const TempFolder temp;
   write_atomically(temp / "file", "x");
   CheckpointFolder blocked(temp / "file", 2, 0);

@@ -115,7 +115,7 @@ TEST_CASE("text becomes a value of the field's type") {
   CHECK(config.log.empty());
 }
 
-TEST_CASE("what does not fit is refused with the key, the value and the rule") {
+TEST_CASE("values that do not fit are refused with the key, the value and the rule") {
   Config config;
   const auto fields = list_fields(config);
   const auto set = [&](const char* path, const char* text) { set_from_text(field(fields, path), text, "here"); };
@@ -129,7 +129,7 @@ TEST_CASE("what does not fit is refused with the key, the value and the rule") {
   CHECK_THROWS_AS(set("log", "csv,xml"), ConfigError);
 }
 
-TEST_CASE("what one field must divide is shown with its range, and looked at when all fields are known") {
+TEST_CASE("a divisibility rule is shown with the field's range, and is checked when all fields are set") {
   Outer config;
   const auto fields = list_fields(config);
   CHECK(rule_text(field(fields, "model.heads")) == "1 to 64, divides width");
@@ -141,7 +141,7 @@ TEST_CASE("what one field must divide is shown with its range, and looked at whe
   CHECK(checked_config(config, "here").model.width == 10);
 }
 
-TEST_CASE("a model of sizes that do not fit is one error, before anything is allocated") {
+TEST_CASE("a model config with sizes that do not fit is one error, before anything is allocated") {
   const auto dit = [](auto change) {
     DitDhConfig c;
     change(c);
@@ -166,7 +166,7 @@ TEST_CASE("a model of sizes that do not fit is one error, before anything is all
   CHECK_THROWS_WITH_AS(Judge(JudgeConfig{.size = 2}), Contains("size = 2 is out of range (4 to 4096)"), ConfigError);
 }
 
-TEST_CASE("the nearest word: letters changed, added, left out, and neighbours swapped, also the first two") {
+TEST_CASE("the nearest word may have letters changed, added, left out or swapped with a neighbor, also the first two") {
   CHECK(nearest("ot", {"to"}) == "to");                            // a swap is one edit, less than the length of the word
   CHECK(nearest("abdc", {"abcd", "xydc"}) == "abcd");
   CHECK(nearest("badc", {"abcd", "zzzz"}) == "abcd");
@@ -180,7 +180,7 @@ TEST_CASE("the nearest word: letters changed, added, left out, and neighbours sw
   CHECK(nearest("word", {}).empty());
 }
 
-TEST_CASE("an unknown key names the nearest one") {
+TEST_CASE("the error for an unknown key names the nearest key") {
   Config config;
   const auto fields = list_fields(config);
   CHECK(test::mentions(test::error_of<ConfigError>([&] { find_field(fields, "stpes", "a.toml:3"); }), {"a.toml:3", "'stpes'", "'steps'?"}));
@@ -189,7 +189,7 @@ TEST_CASE("an unknown key names the nearest one") {
   CHECK_THROWS_WITH_AS(find_field(fields, "quaternion", "x"), Contains("--help"), ConfigError);
 }
 
-TEST_CASE("text keeps every bit") {
+TEST_CASE("a value converted to text and back keeps every bit") {
   Config config, copy;
   config.lr = 0.1 + 0.2;
   config.betas = {1.0 / 3, 0};
@@ -199,7 +199,7 @@ TEST_CASE("text keeps every bit") {
   CHECK(copy.betas == config.betas);
 }
 
-TEST_CASE("JSON: nested objects, every bit of a number, infinity as a word") {
+TEST_CASE("JSON has nested objects, every bit of a number, and infinity as a word") {
   Config config;
   config.lr = 0.1 + 0.2;
   config.steps = (int64_t(1) << 53) + 1;

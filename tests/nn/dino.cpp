@@ -32,7 +32,7 @@ Numbers softmax_of(const Numbers& x, double temperature) {
 
 }  // namespace
 
-TEST_CASE("the head's outputs are cosines of its bottleneck with its prototypes") {
+TEST_CASE("the head's outputs are cosines between its bottleneck and its prototypes") {
   DinoHead head(3, 8, 4, 5);
   reset_parameters(head, 1);
   head.fc1.weight.value.copy_from(random_normal({8, 3}, {.seed = 1}));
@@ -73,14 +73,14 @@ TEST_CASE("the head's outputs are cosines of its bottleneck with its prototypes"
   CHECK((squares > 5 && squares < 60));                            // sum of the squares of 20 numbers from N(0, 1)
 }
 
-TEST_CASE("a checkpoint of the head has all that it computes with") {
+TEST_CASE("a checkpoint of the head contains all of its parameters") {
   const DinoHead head(3, 8, 4, 5);
   std::int64_t values = 0;
   for (const auto& [name, tensor] : state_dict(head)) values += tensor.numel();
   CHECK(values == (3 * 8 + 8) + (8 * 8 + 8) + (8 * 4 + 4) + 5 * 4);
 }
 
-TEST_CASE("the centre moves towards the mean of all rows seen, in one part or several, and of nothing stays") {
+TEST_CASE("the center moves towards the mean of the step's rows, in one part or several, and stays if there are none") {
   DinoCentre centre(2, 0.75);
   CHECK(numbers(centre.value()) == Numbers{0, 0});
   const void* place = centre.value().raw();
@@ -105,7 +105,7 @@ TEST_CASE("the centre moves towards the mean of all rows seen, in one part or se
   CHECK(near(numbers(usual.value())[0], 0.1, 1e-6));
 }
 
-TEST_CASE("the centre of several ranks is that of one with all rows") {
+TEST_CASE("the center of several ranks equals that of one rank with all rows") {
   for (const int n : {1, 2, 3})
     run_ranks(n, [&](Communicator& ranks) {
       DinoCentre centre(2, 0.5);
@@ -122,7 +122,7 @@ TEST_CASE("the centre of several ranks is that of one with all rows") {
     });
 }
 
-TEST_CASE("the loss: the mean cross-entropy over pairs of different crops; the centre sees the teacher") {
+TEST_CASE("the loss is the mean cross-entropy over pairs of different crops; the teacher's outputs move the center") {
   const std::vector<Numbers> student{{0.1, 0.5, -0.2, 0.3, 0.0, 0.4}, {0.2, -0.1, 0.3, 0.9, 0.1, -0.4}, {-0.3, 0.2, 0.6, 0.5, -0.5, 0.1}};
   const std::vector<Numbers> teacher{{0.05, 0.1, -0.02, 0.3, 0.2, 0.0}, {0.12, -0.04, 0.1, 0.0, 0.15, 0.05}};
   const auto tensor = [](const Numbers& v) { return Tensor::from(v, {2, 3}); };

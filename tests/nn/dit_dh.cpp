@@ -50,7 +50,7 @@ struct Setting {
 
 }  // namespace
 
-TEST_CASE("golden numbers of the published code, f32 and f64") {
+TEST_CASE("DiT^DH agrees with golden numbers of the published code, in f32 and f64") {
   DitDh net(tiny(false));
   fill_by_rule(net);
   const Tensor x = golden_input({2, 8, 4, 4});
@@ -59,7 +59,7 @@ TEST_CASE("golden numbers of the published code, f32 and f64") {
   check_golden(net(x.to(DType::f64), golden_times().to(DType::f64), golden_labels()).value(), golden, 2e-5, 1e-6);
 }
 
-TEST_CASE("parameter counts and numbers of tensors of the published sizes") {
+TEST_CASE("the published sizes have the published numbers of parameters and tensors") {
   const ShapesOnly shapes;
   CHECK(parameter_count(DitDh(dit_dh("S"))) == 196455764);
   CHECK(parameter_count(DitDh(dit_dh("S", 256, true))) == 196800852);
@@ -79,11 +79,11 @@ TEST_CASE("parameter counts and numbers of tensors of the published sizes") {
   CHECK(parameter_count(DitDh(dit_dh("XL", 512, true))) == 841480020);
 }
 
-TEST_CASE("names are frozen") {
+TEST_CASE("the parameter names of DiT^DH are those of dit_dh.txt") {
   check_names(DitDh(tiny(true)), "dit_dh.txt");
 }
 
-TEST_CASE("a fresh model predicts zero; initial values are those of the published code") {
+TEST_CASE("a new model predicts zero, and its initial values are those of the published code") {
   const DitDh net(tiny(true), 3);
   const Tensor x = golden_input({2, 8, 4, 4});
   CHECK(norm(net(x, golden_times() * 0.5, golden_times(), golden_labels()).value()) == 0);
@@ -96,7 +96,7 @@ TEST_CASE("a fresh model predicts zero; initial values are those of the publishe
   CHECK(near(rms(net.x_embedder.weight), std::sqrt(6.0 / 32 / 3), 0.2));
 }
 
-TEST_CASE("saved and loaded into a model of another seed, outputs are bit-equal") {
+TEST_CASE("DiT^DH: a saved model loaded into one of another seed gives the same bits") {
   DitDh a(tiny(true), 1), b(tiny(true), 2);
   shake(a);
   load_state(b, state_dict(a));
@@ -104,7 +104,7 @@ TEST_CASE("saved and loaded into a model of another seed, outputs are bit-equal"
   CHECK(max_difference(a(x, s, golden_times(), golden_labels()).value(), b(x, s, golden_times(), golden_labels()).value()) == 0);
 }
 
-TEST_CASE("every trained parameter gets a gradient, frozen ones none") {
+TEST_CASE("every trained parameter gets a gradient; frozen parameters get none") {
   for (const bool qk_norm : {false, true}) {
     DitDhConfig c = tiny(true);
     c.qk_norm = qk_norm;
@@ -119,7 +119,7 @@ TEST_CASE("every trained parameter gets a gradient, frozen ones none") {
   }
 }
 
-TEST_CASE("undefined labels mean no label; one time means s = t") {
+TEST_CASE("DiT^DH: undefined labels mean no label; one time means s = t") {
   const Setting a;
   const Tensor none = Tensor::full({3}, 10, DType::i64);
   CHECK(max_difference(a.net(a.x, a.s, a.t, {}).value(), a.net(a.x, a.s, a.t, none).value()) == 0);
@@ -150,7 +150,7 @@ TEST_CASE("pull is the transpose of push") {
   CHECK(std::abs(pushed - pulled) / (norm(du) * norm(gy)) < 5e-15);
 }
 
-TEST_CASE("a tangent of the first rows is the full one with zeros below") {
+TEST_CASE("a tangent of the first rows is the full tangent with zeros below") {
   const Setting a;
   const auto [u, part] = jvp(a.function(), at(a.x, a.s, a.t), along(a.w.slice(0, 0, 2), zero, Tensor::ones({2}, DType::f64)));
   CHECK(part.shape() == Shape{2, 8, 4, 4});
@@ -178,7 +178,7 @@ TEST_CASE("gradients through a taped tangent agree with differences of the tange
   CHECK(std::abs(dot(g[p], direction) - difference) / std::abs(difference) < 1e-9);
 }
 
-TEST_CASE("recomputed blocks give the same values, tangents and gradients from less memory") {
+TEST_CASE("recomputed blocks give the same values, tangents and gradients with less memory") {
   DitDhConfig c = tiny(true);
   c.depth = 5;
   Setting plain(c);
@@ -256,7 +256,7 @@ DitDhConfig split_times() {
 
 }  // namespace
 
-TEST_CASE("late_s: the first two thirds of the blocks see t alone, the others and the head s alone") {
+TEST_CASE("late_s: the first two thirds of the blocks get only t; the other blocks and the head get only s") {
   const Setting a(split_times());
   CHECK(a.net.config.early_blocks() == 3);
   const DitDh& net = a.net;
@@ -281,7 +281,7 @@ TEST_CASE("late_s: the first two thirds of the blocks see t alone, the others an
   CHECK(early_of(28, 2) == 28);
 }
 
-TEST_CASE("late_s: at s = t it is the one-time network of the same weights, which begin it; derivatives by both times") {
+TEST_CASE("late_s: with s = t, the model equals the one-time network whose weights it starts from; both time derivatives are right") {
   DitDhConfig c = split_times();
   c.mean_flow = false;
   const Setting one(c);

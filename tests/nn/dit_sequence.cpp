@@ -89,14 +89,14 @@ void check_golden_case(const DitDhConfig& c, const std::string& name, DType type
 
 }  // namespace
 
-TEST_CASE("values, derivatives and gradients of a PyTorch twin, f64 and f32") {
+TEST_CASE("sequences: values, derivatives and gradients agree with a PyTorch twin, in f64 and f32") {
   for (const auto& [config, name] : {std::pair{sequence(), "sequence"}, {rectangle(), "rectangle"}}) {
     check_golden_case(config, name, DType::f64, 1e-11);
     check_golden_case(config, name, DType::f32, 1e-5);
   }
 }
 
-TEST_CASE("push along (w, 0, 1) agrees with the central difference, pull is its transpose") {
+TEST_CASE("sequences: push along (w, 0, 1) agrees with the central difference, and pull is its transpose") {
   for (const DitDhConfig& c : {sequence(), rectangle()})
     for (const bool qk_norm : {false, true}) {
       DitDhConfig config = c;
@@ -120,7 +120,7 @@ TEST_CASE("push along (w, 0, 1) agrees with the central difference, pull is its 
     }
 }
 
-TEST_CASE("gradients through a taped tangent agree with differences of the tangent") {
+TEST_CASE("sequences: gradients through a taped tangent agree with differences of the tangent") {
   DitDh net(sequence(), 7);
   shake(net);
   to_dtype(net, DType::f64);
@@ -142,7 +142,7 @@ TEST_CASE("gradients through a taped tangent agree with differences of the tange
   }
 }
 
-TEST_CASE("without positions a sequence is a picture of one row, with the same weights") {
+TEST_CASE("without positions, a sequence gives the same values as an image of one row with the same weights") {
   DitDhConfig c = sequence();
   c.patch_size = 1, c.rope = c.position_embed = false;
   DitDhConfig row = c;
@@ -157,7 +157,7 @@ TEST_CASE("without positions a sequence is a picture of one row, with the same w
   CHECK(max_difference(one, other.reshape({2, 3, 20})) == 0);
 }
 
-TEST_CASE("patches of a sequence: channels outermost in a token, innermost in the output") {
+TEST_CASE("patches of a sequence have channels outermost in a token and innermost in the output") {
   const Tensor x = Tensor::arange(2 * 3 * 8, DType::f32).reshape({2, 3, 8});
   const Tensor tokens = patchify(x, 4).value();
   REQUIRE(tokens.shape() == Shape{2, 2, 12});
@@ -173,7 +173,7 @@ TEST_CASE("patches of a sequence: channels outermost in a token, innermost in th
   CHECK(mentions(error_of<ShapeError>([&] { unpatchify(inner, 3, 4); }), {"unpatchify", "[2, 2, 12]", "3 patches", "4"}));
 }
 
-TEST_CASE("rotations along one axis: products of rotated queries and keys depend on distances alone") {
+TEST_CASE("rotations along one axis: products of rotated queries and keys depend only on distances") {
   const auto [cosine, sine] = rope_tables(7, 6);
   CHECK(cosine.shape() == Shape{7, 6});
   const std::vector<float> c = cosine.to_vector<float>(), s = sine.to_vector<float>();
@@ -189,7 +189,7 @@ TEST_CASE("rotations along one axis: products of rotated queries and keys depend
   CHECK_THROWS_AS(sin_cos_positions(7, 5), ConfigError);
 }
 
-TEST_CASE("names are those of a picture's network; a checkpoint of one kind is no other's") {
+TEST_CASE("sequences and images have the same parameter names; a checkpoint of the other kind is refused") {
   DitDhConfig square = sequence();
   square.axes = 2, square.input_size = 4, square.patch_size = 2, square.width = 16, square.head_width = 24;
   const DitDh net(sequence(), 1);
@@ -207,7 +207,7 @@ TEST_CASE("names are those of a picture's network; a checkpoint of one kind is n
   CHECK(has(error_of<FileError>([&] { load_state(one_channel_more, a); }), "x_embedder.proj.weight"));
 }
 
-TEST_CASE("inputs and configs that do not fit are refused") {
+TEST_CASE("sequences: inputs and configs that do not fit are refused") {
   const DitDh net(sequence(), 1);
   const Tensor t = Tensor::ones({2});
   CHECK(mentions(error_of<ShapeError>([&] { net(Tensor::zeros({2, 3, 16}), t, {}); }), {"DitDh", "[2, 3, 16]", "[2, 3, 20]"}));
@@ -231,7 +231,7 @@ TEST_CASE("inputs and configs that do not fit are refused") {
   CHECK(checked(longest).tokens() == 1 << 18);
 }
 
-TEST_CASE("the size in words names the length of a sequence; that of pictures is as it was") {
+TEST_CASE("size_text contains the length of a sequence, and is unchanged for images") {
   CHECK(size_text(sequence()) == "DiT^DH 12x2 + 20x1, sequences [3, 20] in 5 tokens, flow map u(z, s, t)");
   CHECK(size_text(rectangle()) == "DiT^DH 16x1 + 24x1, flow map u(z, s, t)");
 }

@@ -76,7 +76,7 @@ void check_recorded(const CostTable& table, F&& forward) {
 
 }  // namespace
 
-TEST_CASE("GMACs of the paper's models: linear and convolution layers, attention's products") {
+TEST_CASE("the paper's models have the right GMACs: linear and convolution layers, and attention's products") {
   check_macs(cost_table(dit_dh("XL")), "156.814", "4.765");
   check_macs(cost_table(dit_dh("XL", 256, true)), "156.816", "4.765");
   check_macs(cost_table(dit_dh("XL", 512)), "626.581", "76.236");
@@ -92,7 +92,7 @@ TEST_CASE("GMACs of the paper's models: linear and convolution layers, attention
   check_macs(cost_table(dinov2("L"), 224), "78.974", "3.348");
 }
 
-TEST_CASE("MMACs of DiT^DH-XL at 256 by module") {
+TEST_CASE("each module of DiT^DH-XL at 256 pixels has the right MMACs") {
   const CostTable table = cost_table(dit_dh("XL", 256, true));
   const auto linear = [&](const std::string& name) { return module_of(table, name).macs_linear; };
   CHECK(mega(linear("blocks.0-27.attn") + linear("blocks.0-27.mlp")) == "114152.18");
@@ -108,7 +108,7 @@ TEST_CASE("MMACs of DiT^DH-XL at 256 by module") {
   CHECK(mega(linear("r_embedder")) == "1.92");
 }
 
-TEST_CASE("the paper's GFLOPS are whole GMACs, the fraction cut") {
+TEST_CASE("the paper's GFLOPS are GMACs rounded down to whole numbers, with one exception") {
   int in_paper = 0;
   for (const KnownModel& model : known_models()) {
     if (model.paper_gflops == 0) continue;
@@ -127,7 +127,7 @@ TEST_CASE("the paper's GFLOPS are whole GMACs, the fraction cut") {
   CHECK(std::lround(100 - 100.0 * 263 / 424) == 38);  // "reducing sampling GFLOPS by 38%"
 }
 
-TEST_CASE("baselines agree with their own papers") {
+TEST_CASE("baselines have the parameters and MACs of their own papers") {
   for (const char* name : {"dit-xl-2-256", "sit-xl-2-256"}) CHECK(total(known_model(name).modules).parameters == 675'129'632);
   CHECK(std::abs(static_cast<double>(total(cost_table(dit_xl_2(256))).macs()) / 118.64e9 - 1) < 1e-3);  // DiT's table 4, attention included
   CHECK(std::abs(static_cast<double>(total(cost_table(dit_xl_2(512))).macs()) / 524.60e9 - 1) < 1e-3);
@@ -146,7 +146,7 @@ TEST_CASE("baselines agree with their own papers") {
   CHECK(total(cost_table(dino, 224)).parameters == 86'580'480);
 }
 
-TEST_CASE("parameters of each module are those of the model's shapes, at every size; nothing is allocated") {
+TEST_CASE("each module has as many parameters as the model's shapes, at every size, and nothing is allocated") {
   const ShapesOnly shapes;
   reset_memory_peak();
   const std::size_t before = memory_stats().peak;
@@ -165,7 +165,7 @@ TEST_CASE("parameters of each module are those of the model's shapes, at every s
   }
 }
 
-TEST_CASE("products are those that a tape records, with every switch of the configs") {
+TEST_CASE("counted products are those that a tape records, with every switch of the configs") {
   VitEncoderConfig encoder;
   encoder.image_size = 20, encoder.patch_size = 4, encoder.width = 12, encoder.depth = 2, encoder.heads = 2, encoder.mlp_width = 20;
   for (const char* kind : {"dinov2", "siglip2", "mae"})
@@ -201,7 +201,7 @@ TEST_CASE("products are those that a tape records, with every switch of the conf
   }
 }
 
-TEST_CASE("names: any case, a hint for a wrong one, sizes that are not there") {
+TEST_CASE("model names are found in any case; a wrong name gets a hint, and unknown sizes are refused") {
   CHECK(known_model("DiT-DH-XL-256").name == "dit-dh-xl-256");
   CHECK_THROWS_WITH_AS(known_model("dit-dh-xl-265"), doctest::Contains("did you mean 'dit-dh-xl-256'?"), ConfigError);
   CHECK_THROWS_WITH_AS(dit_dh("XXL"), "DiT^DH: no size 'XXL'; there are S, B, L, XL", ConfigError);
@@ -213,7 +213,7 @@ TEST_CASE("names: any case, a hint for a wrong one, sizes that are not there") {
   CHECK_THROWS_AS(cost_table(dit_xl_2(264)), ConfigError);
 }
 
-TEST_CASE("the MLP: every parameter in one row, products as the tape recorded them") {
+TEST_CASE("MLP: the cost table has every parameter in one row, and the products that a tape records") {
   for (const bool mean_flow : {false, true})
     for (const std::int64_t depth : {1, 3}) {
       FlowMlpConfig c;

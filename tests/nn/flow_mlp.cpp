@@ -59,7 +59,7 @@ FlowMlp filled(bool mean_flow, std::int64_t classes, DType dtype = DType::f64) {
 
 }  // namespace
 
-TEST_CASE("values, gradients and derivatives are PyTorch's") {
+TEST_CASE("FlowMlp's values, gradients and derivatives agree with PyTorch's") {
   for (const bool mean_flow : {false, true})
     for (const std::int64_t classes : {0, 5})
       for (const DType type : {DType::f64, DType::f32}) {
@@ -83,7 +83,7 @@ TEST_CASE("values, gradients and derivatives are PyTorch's") {
       }
 }
 
-TEST_CASE("derivatives in z, s and t by differences, transposes, taped, and of first rows") {
+TEST_CASE("FlowMlp passes all derivative checks in z, s and t: differences, transposes, taped tangents, first rows") {
   for (const std::int64_t classes : {0, 5}) {
     const FlowMlp two = filled(true, classes), one = filled(false, classes);
     const Tensor labels = classes > 0 ? y() : Tensor();
@@ -94,7 +94,7 @@ TEST_CASE("derivatives in z, s and t by differences, transposes, taped, and of f
   }
 }
 
-TEST_CASE("gradients through the derivative, by differences of the derivative") {
+TEST_CASE("FlowMlp: gradients through the derivative agree with differences of the derivative") {
   FlowMlp net = filled(true, 5);
   const auto call = [&](const Var& x, const Var& a, const Var& b) { return net(x, a, b, y()); };
   const Tensor w = sines(4, 0.91), gy = sines(4, 1.7);
@@ -113,9 +113,9 @@ TEST_CASE("gradients through the derivative, by differences of the derivative") 
   }
 }
 
-TEST_CASE("names are frozen") { check_names(FlowMlp(small(true, 5)), "flow_mlp.txt"); }
+TEST_CASE("the parameter names of FlowMlp are those of flow_mlp.txt") { check_names(FlowMlp(small(true, 5)), "flow_mlp.txt"); }
 
-TEST_CASE("initial values are PyTorch's for linear layers; frequencies go from the lowest to the highest in equal ratios") {
+TEST_CASE("linear layers have PyTorch's initial values; frequencies rise from the lowest to the highest in equal ratios") {
   FlowMlpConfig c;
   c.mean_flow = true, c.classes = 8;
   const FlowMlp net(c, 3), same(c, 3), other(c, 4);
@@ -142,7 +142,7 @@ TEST_CASE("initial values are PyTorch's for linear layers; frequencies go from t
   CHECK(FlowMlp(single).hidden.empty());
 }
 
-TEST_CASE("saved and loaded into a model of another seed, outputs are bit-equal; a clone is independent") {
+TEST_CASE("FlowMlp: a saved model loaded into one of another seed gives the same bits; a clone is independent") {
   FlowMlp a(small(true, 5), 1), b(small(true, 5), 2), c = clone(a);
   load_state(b, state_dict(a));
   const Tensor x = z().to(DType::f32), from = s().to(DType::f32), to = t().to(DType::f32);
@@ -153,7 +153,7 @@ TEST_CASE("saved and loaded into a model of another seed, outputs are bit-equal;
   CHECK(parameter_count(a, true) == parameter_count(a));
 }
 
-TEST_CASE("undefined labels mean no label; one time means s = t; any shape of a row") {
+TEST_CASE("FlowMlp: undefined labels mean no label; one time means s = t; rows may have any shape") {
   const FlowMlp net = filled(true, 5), bare = filled(false, 0);
   CHECK(max_difference(net(z(), s(), t(), {}).value(), net(z(), s(), t(), Tensor::full({4}, 5, DType::i64)).value()) == 0);
   CHECK(max_difference(net(z(), s(), t(), {}).value(), net(z(), s(), t(), y()).value()) > 1e-3);
@@ -162,7 +162,7 @@ TEST_CASE("undefined labels mean no label; one time means s = t; any shape of a 
   CHECK(max_difference(bare(folded, t(), {}).value(), bare(z(), t(), {}).value().reshape({4, 3, 1, 1})) == 0);
 }
 
-TEST_CASE("what does not fit is refused in one line") {
+TEST_CASE("FlowMlp refuses wrong calls and configs in one line") {
   const FlowMlp one = filled(false, 0), two = filled(true, 5);
   CHECK_THROWS_WITH_AS(one(z(), s(), t(), {}), "FlowMlp: called with two times, but the model was made for one; set mean_flow in its config", ConfigError);
   CHECK_THROWS_WITH_AS(one(z(), t(), y()), "FlowMlp: called with labels, but the model was made without classes; set classes in its config, or pass no labels",
@@ -180,7 +180,7 @@ TEST_CASE("what does not fit is refused in one line") {
   CHECK_THROWS_AS(FlowMlp{c}, ConfigError);
 }
 
-TEST_CASE("it trains as a velocity and as a flow map, and every parameter gets a gradient") {
+TEST_CASE("FlowMlp trains as a velocity and as a flow map, and every parameter gets a gradient") {
   for (const bool mean_flow : {false, true}) {
     const auto model = std::make_shared<FlowMlp>(small(mean_flow, 5), 1);
     const FlowMapNet u = mean_flow ? FlowMapNet(model) : FlowMapNet();

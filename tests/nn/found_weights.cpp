@@ -30,7 +30,7 @@ struct Two {
 
 }  // namespace
 
-TEST_CASE("weights are found from a file, a checkpoint, a folder of them, or a run") {
+TEST_CASE("weights load from a file, a checkpoint, a folder of checkpoints, or a run") {
   const TempFolder temp;
   CheckpointFolder folder(temp / "run" / "checkpoints", 3, 0);
   for (const std::int64_t step : {1, 2})
@@ -85,7 +85,7 @@ struct Sized {
 
 }  // namespace
 
-TEST_CASE("a model that is not trained owns what it was made of: f32, and the file may go") {
+TEST_CASE("a frozen model has its own f32 weights, so the file may be removed") {
   TempFolder temp;
   const fs::path file = temp / "w.safetensors";
   save_safetensors(file, {{"w", Tensor::arange(5000).to(DType::bf16)}});

@@ -65,7 +65,7 @@ double difference(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-TEST_CASE("each gradient is passed on once, when it is final, the last layers' first; recomputed ones too") {
+TEST_CASE("each gradient is passed on once, when it is final, from the last layer on; recomputed gradients too") {
   for (const bool again : {false, true}) {
     CAPTURE(again);
     Net net;
@@ -92,7 +92,7 @@ TEST_CASE("each gradient is passed on once, when it is final, the last layers' f
   }
 }
 
-TEST_CASE("sums over ranks are the gradient of the whole batch, with micro-batches, in small and large buckets, step after step") {
+TEST_CASE("sums over ranks equal the whole batch's gradient, with micro-batches, small and large buckets, at every step") {
   Net whole;
   Tape tape;
   const Gradients wanted = backward(whole(rows(0, 12)));
@@ -128,7 +128,7 @@ TEST_CASE("sums over ranks are the gradient of the whole batch, with micro-batch
         });
 }
 
-TEST_CASE("buckets go in the parameters' order backwards at first, then in that of rank 0's gradients") {
+TEST_CASE("buckets are sent in reverse parameter order at first, then in the order of rank 0's gradients") {
   run_ranks(2, [&](Communicator& ranks) {
     // `early` is the last parameter, but is used first, so its gradient is final last.
     Parameter late{Tensor::ones({4})}, early{Tensor::ones({4, 6})};
@@ -158,7 +158,7 @@ TEST_CASE("buckets go in the parameters' order backwards at first, then in that 
   });
 }
 
-TEST_CASE("owners: all sizes are shared out evenly") {
+TEST_CASE("balanced_owners divides the total size evenly") {
   const auto owners = balanced_owners({100, 1, 50, 49, 2, 98}, 3);
   std::vector<int> load(3, 0);
   const std::vector<int> sizes{100, 1, 50, 49, 2, 98};
@@ -166,7 +166,7 @@ TEST_CASE("owners: all sizes are shared out evenly") {
   for (int l : load) CHECK(l == 100);
 }
 
-TEST_CASE("the optimizer in parts: the same weights, averages and norms bit for bit, a part of the memory") {
+TEST_CASE("a sharded optimizer gives the same weights, averages and norms bit for bit, with a part of the memory") {
   std::vector<std::vector<double>> wanted;
   for (const bool sharded : {false, true})
     run_ranks(3, [&](Communicator& ranks) {
@@ -202,7 +202,7 @@ TEST_CASE("the optimizer in parts: the same weights, averages and norms bit for 
     });
 }
 
-TEST_CASE("each tensor becomes its owner's, in as many groups as types change") {
+TEST_CASE("share_from_owners copies each tensor from its owner, also for mixed types") {
   for (const int n : {1, 2, 3})
     run_ranks(n, [&](Communicator& ranks) {
       std::vector<Tensor> tensors;

@@ -28,7 +28,7 @@ std::vector<double> operator+(std::vector<double> a, const std::vector<double>& 
 
 }  // namespace
 
-TEST_CASE("guard: three steps in a row above ten medians, once an episode") {
+TEST_CASE("guard: three steps in a row above ten times the median give one alarm for each episode") {
   ExplosionGuard guard;
   CHECK(alarms(guard, "grad_norm", level(1, 20) + level(10.1, 2)).empty());
   CHECK(!guard.calm());
@@ -43,7 +43,7 @@ TEST_CASE("guard: three steps in a row above ten medians, once an episode") {
   CHECK(alarms(guard, "grad_norm", level(1, 20) + level(50, 3)) == std::vector<std::int64_t>{23});
 }
 
-TEST_CASE("guard: silent below ten medians, at two steps, at the start, and where a small ratio grows") {
+TEST_CASE("guard: no alarm below ten times the median, after two steps, at the start, or where a small ratio grows") {
   ExplosionGuard a, b, c, d;
   CHECK(alarms(a, "raw_mse", level(1, 30) + level(9.9, 100)).empty());
   CHECK(alarms(b, "raw_mse", level(1, 30) + level(99, 2) + level(1, 1) + level(99, 2)).empty());
@@ -52,7 +52,7 @@ TEST_CASE("guard: silent below ten medians, at two steps, at the start, and wher
   CHECK(alarms(d, "derivative_ratio", level(300, 3)).size() == 1);
 }
 
-TEST_CASE("guard: what is watched") {
+TEST_CASE("guard: raw_mse is watched instead of the loss if there is one") {
   const Numbers calm{{"raw_mse", 1}, {"loss", 1}, {"lr", 1}, {"grad_norm", 1}}, loss{{"raw_mse", 1}, {"loss", 100}, {"lr", 100}, {"grad_norm", 1}};
   ExplosionGuard guard, no_raw;
   for (int i = 0; i < 30; ++i) guard.observe(i, calm), no_raw.observe(i, {{"loss", 1}});
@@ -63,7 +63,7 @@ TEST_CASE("guard: what is watched") {
   CHECK(said == 1);
 }
 
-TEST_CASE("guard: restored from a checkpoint it says the same at the same steps") {
+TEST_CASE("guard: restored from a checkpoint, it gives the same alarms at the same steps") {
   const std::vector<double> before = level(1, 25) + level(20, 2), after = level(20, 3) + level(1, 30) + level(40, 5);
   ExplosionGuard whole, first;
   alarms(whole, "raw_mse", before), alarms(first, "raw_mse", before);

@@ -18,7 +18,7 @@ Judge made(std::int64_t size) {
 
 }  // namespace
 
-TEST_CASE("judge: any size of image, at most 8x8 places") {
+TEST_CASE("judge: images of any size are reduced to at most 8x8 positions") {
   const PauseTape pause;
   struct Case {
     int size, block, side;
@@ -34,7 +34,7 @@ TEST_CASE("judge: any size of image, at most 8x8 places") {
   }
 }
 
-TEST_CASE("judge: an image moved by four pixels has other features") {
+TEST_CASE("judge: an image shifted by four pixels has other features") {
   const PauseTape pause;
   const Judge judge = made(28);
   Tensor image = Tensor::zeros({2, 1, 28, 28});

@@ -67,7 +67,7 @@ Model made(std::uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("names follow the visit lists; undefined and absent parts have none") {
+TEST_CASE("names follow the visit lists; undefined tensors and absent parts have no names") {
   Model m;
   CHECK(names(m) == std::vector<std::string>{"table", "positions", "blocks.0.first.weight", "blocks.0.first.bias", "blocks.0.net.2.weight",
                                              "blocks.1.first.weight", "blocks.1.first.bias", "blocks.1.net.2.weight", "last.weight"});
@@ -75,7 +75,7 @@ TEST_CASE("names follow the visit lists; undefined and absent parts have none") 
   CHECK(names(m)[8] == "bridge.weight");
 }
 
-TEST_CASE("counts leave buffers out, and do not need the memory") {
+TEST_CASE("parameter counts exclude buffers and need no memory") {
   Model m;
   CHECK(parameter_count(m) == 6 + 2 * (16 + 4 + 16) + 8);
   CHECK(parameter_count(m, true) == 2 * (16 + 4 + 16) + 8);
@@ -84,7 +84,7 @@ TEST_CASE("counts leave buffers out, and do not need the memory") {
   CHECK(parameter_count(huge) == (std::int64_t{1} << 40) + (1 << 20));
 }
 
-TEST_CASE("a clone is independent and a copy by name is equal") {
+TEST_CASE("a clone is independent; copy_parameters copies by name") {
   Model a = made(1), b = clone(a), c = made(2);
   a.blocks[0].first.weight.value.fill(7);
   CHECK(b.blocks[0].first.weight.value.to_vector<double>()[0] != 7);
@@ -94,7 +94,7 @@ TEST_CASE("a clone is independent and a copy by name is equal") {
   for (std::size_t i = 0; i < x.size(); ++i) CHECK(max_difference(x[i].second, y[i].second) == 0);
 }
 
-TEST_CASE("load_state lists everything that does not fit in one error and then writes nothing") {
+TEST_CASE("load_state lists all mismatches in one error, and then writes nothing") {
   Model m = made(1);
   StateDict state = state_dict(clone(m));
   load_state(m, state);
@@ -119,7 +119,7 @@ TEST_CASE("load_state lists everything that does not fit in one error and then w
 }
 
 // A tensor of integers is refused: it holds quantized weights, whose scale is in another tensor, or no weights.
-TEST_CASE("integers are no weights, and names of a file stay on the message's line") {
+TEST_CASE("integer tensors are refused as weights, and names from a file stay on the message's line") {
   Model m = made(1);
   StateDict state = state_dict(clone(m));
   const std::string name = state[0].first;
@@ -139,7 +139,7 @@ TEST_CASE("integers are no weights, and names of a file stay on the message's li
   CHECK(m.table.value.to_vector<double>()[0] == before);
 }
 
-TEST_CASE("all names stand in the error, those of blocks as ranges") {
+TEST_CASE("the error contains all names, those of blocks as ranges") {
   Model m = made(1);
   StateDict state;
   for (const char* name : {"x.0.w", "x.1.w", "x.2.w", "x.5.w", "x.7.b", "y", "z.3", "x.0.b.1.c", "x.0.b.2.c"})
@@ -163,7 +163,7 @@ TEST_CASE("loading converts types, and a model may change its type") {
   CHECK(max_difference(b.blocks[0].first.weight.value, a.blocks[0].first.weight.value) == 0);
 }
 
-TEST_CASE("initial values depend on seed and name only") {
+TEST_CASE("initial values depend only on seed and name") {
   const Model a = made(1), b = made(1), c = made(2);
   CHECK(max_difference(a.table.value, b.table.value) == 0);
   CHECK(max_difference(a.table.value, c.table.value) > 1e-3);
@@ -174,7 +174,7 @@ TEST_CASE("initial values depend on seed and name only") {
   CHECK(max_difference(alone.first.weight.value, a.blocks[0].first.weight.value) == 0);
 }
 
-TEST_CASE("initial distributions") {
+TEST_CASE("initial distributions have the right bounds and deviations") {
   Linear layer(400, 300);
   reset_parameters(layer, 5);
   double low = 1, high = -1, squares = 0;
@@ -188,7 +188,7 @@ TEST_CASE("initial distributions") {
   CHECK(near(std::sqrt(sum_squares(layer.weight.value) / 120000), 0.02, 0.02));
 }
 
-TEST_CASE("patch embedding is the strided convolution; unpatchify places channels innermost") {
+TEST_CASE("patch embedding equals the strided convolution; unpatchify places channels innermost") {
   const Tensor image = sin(Tensor::arange(2 * 3 * 4 * 6, DType::f64) * 0.3).reshape({2, 3, 4, 6});
   PatchEmbed embed(3, 2, 5);
   reset_parameters(embed, 1);
@@ -210,7 +210,7 @@ TEST_CASE("patch embedding is the strided convolution; unpatchify places channel
   CHECK_THROWS_AS(patchify(image, 4), ShapeError);
 }
 
-TEST_CASE("position tables") {
+TEST_CASE("position tables agree with values by hand") {
   const auto p = sin_cos_positions(2, 3, 8).to_vector<double>();
   const double column = 2, row = 1;                                       // token 5; q = 2, omega = 1, 0.01
   const std::vector<double> want{std::sin(column), std::sin(0.01 * column), std::cos(column), std::cos(0.01 * column),

@@ -72,7 +72,7 @@ bool same_bits(const Tensor& left, const Tensor& right) {
 
 }  // namespace
 
-TEST_CASE("AdamW equals the naive update: both types, clipping, decay, a missing gradient, two averages") {
+TEST_CASE("AdamW agrees with a naive update: both types, clipping, decay, a missing gradient, two averages") {
   test::each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (DType dtype : {DType::f32, DType::f64}) {
@@ -116,7 +116,7 @@ TEST_CASE("AdamW equals the naive update: both types, clipping, decay, a missing
   });
 }
 
-TEST_CASE("closed forms: the first step has length lr, a constant gradient keeps it") {
+TEST_CASE("AdamW's first step has length lr, and a constant gradient keeps that length") {
   Model model = make_model(DType::f64);
   const std::vector<double> start = read(model.b), g = random_array(33, 7);
   AdamW optimizer(named_parameters(model), {.eps = 1e-30, .clip = 0});
@@ -127,7 +127,7 @@ TEST_CASE("closed forms: the first step has length lr, a constant gradient keeps
   }
 }
 
-TEST_CASE("an average of unmoving weights stays exactly where they are in f32") {
+TEST_CASE("in f32, the average of constant weights stays exactly equal to them") {
   Model model = make_model(DType::f32), ema = clone(model);
   AdamW optimizer(named_parameters(model));
   optimizer.add_average(named_parameters(ema), 0.9999);
@@ -135,7 +135,7 @@ TEST_CASE("an average of unmoving weights stays exactly where they are in f32") 
   CHECK(same_bits(ema.a.value, model.a.value));
 }
 
-TEST_CASE("instruction sets agree and threads change no bit, at every odd length") {
+TEST_CASE("AdamW's instruction sets agree and threads change no bit, at every odd length") {
   for (std::int64_t n : {1, 7, 16, 1023, 1024, 1025, 50001}) {
     test::Array<float> expected;
     test::each_isa([&](const std::string& isa) {
@@ -160,7 +160,7 @@ TEST_CASE("instruction sets agree and threads change no bit, at every odd length
   }
 }
 
-TEST_CASE("not finite: a named error, nothing changed") {
+TEST_CASE("a gradient that is not finite is an error with the parameter's name, and changes nothing") {
   Model model = make_model(DType::f32), before = clone(model), ema = clone(model);
   AdamW optimizer(named_parameters(model));
   optimizer.add_average(named_parameters(ema), 0.5);
@@ -178,7 +178,7 @@ TEST_CASE("not finite: a named error, nothing changed") {
   CHECK(same_bits(ema.a.value, before.a.value));
 }
 
-TEST_CASE("training from a saved and restored state is the same bit for bit") {
+TEST_CASE("training from a saved and restored optimizer state gives the same bits") {
   Model model = make_model(DType::f32), ema = clone(model);
   AdamW optimizer(named_parameters(model));
   optimizer.add_average(named_parameters(ema), 0.9);
@@ -211,7 +211,7 @@ TEST_CASE("training from a saved and restored state is the same bit for bit") {
   CHECK(what.find("m.a is f32 [3] instead of f32 [1037], v.b is missing, m.other is unknown") != std::string::npos);
 }
 
-TEST_CASE("wrong use is refused by name") {
+TEST_CASE("wrong uses of an optimizer are refused with their cause") {
   Model model = make_model(DType::f32), same = model, other = make_model(DType::f32, 7);
   AdamW optimizer(named_parameters(model));
   CHECK(error_of<Error>([&] { optimizer.add_average(named_parameters(same), 0.9); }).find("clone()") != std::string::npos);
@@ -228,7 +228,7 @@ TEST_CASE("wrong use is refused by name") {
   CHECK(error_of<Error>([&] { AdamW({{"x", &model.a}, {"x", &model.b}}); }).find("two parameters are named x") != std::string::npos);
 }
 
-TEST_CASE("numbers of a step that are out of range are refused, with nothing changed") {
+TEST_CASE("step settings out of range are refused, and nothing changes") {
   Model model = make_model(DType::f32), before = clone(model), ema = clone(model);
   AdamW optimizer(named_parameters(model));
   optimizer.add_average(named_parameters(ema), 0.5);
@@ -248,7 +248,7 @@ TEST_CASE("numbers of a step that are out of range are refused, with nothing cha
   CHECK(same_bits(model.a.value, before.a.value));
 }
 
-TEST_CASE("configurations that are out of range, or would be in f32, are refused") {
+TEST_CASE("configs that are out of range, or would be in f32, are refused") {
   Model model = make_model(DType::f32), wide = make_model(DType::f64), ema = clone(model);
   const auto refused = [&](const AdamWConfig& c, const char* word) {
     const std::string what = error_of<ConfigError>([&] { AdamW(named_parameters(model), c); });
@@ -276,7 +276,7 @@ TEST_CASE("configurations that are out of range, or would be in f32, are refused
   CHECK_NOTHROW(AdamW(named_parameters(wide), {.beta2 = 1 - 1e-9, .eps = 1e-40}));
 }
 
-TEST_CASE("gradients as large as f32 has them are clipped as any other") {
+TEST_CASE("gradients near the largest f32 number are clipped like any other") {
   for (const double size : {1e15, 2e19, 3e30}) {
     CAPTURE(size);
     Model model = make_model(DType::f32), small = clone(model);
@@ -293,14 +293,14 @@ TEST_CASE("gradients as large as f32 has them are clipped as any other") {
   }
 }
 
-TEST_CASE("tiny gradients have a norm") {
+TEST_CASE("tiny gradients have a norm above 0") {
   Model model = make_model(DType::f32);
   AdamW optimizer(named_parameters(model));
   const StepStats stats = optimizer.step(make_gradients(model, {}, std::vector<double>(33, 1e-25)), {.lr = 0});
   CHECK(near(double(stats.gradient_norm), 1e-25 * std::sqrt(33.0), 1e-6));
 }
 
-TEST_CASE("unclipped gradients whose squares the second moment cannot hold are an error, with nothing changed") {
+TEST_CASE("unclipped gradients whose squares the second moment cannot hold are an error, and nothing changes") {
   Model model = make_model(DType::f32), before = clone(model);
   AdamW optimizer(named_parameters(model), {.clip = 0});
   const Gradients g = make_gradients(model, {}, std::vector<double>(33, 2e19));
@@ -321,7 +321,7 @@ TEST_CASE("unclipped gradients whose squares the second moment cannot hold are a
           std::string::npos);
 }
 
-TEST_CASE("parameters and averages in one place of memory are refused") {
+TEST_CASE("parameters or averages that share memory are refused") {
   Model model = make_model(DType::f32), ema = clone(model);
   CHECK(error_of<Error>([&] { AdamW({{"x", &model.a}, {"y", &model.a}}); }).find("x and y share memory") != std::string::npos);
   Parameter part{model.a.value.slice(0, 10, 20)}, rest{model.a.value.slice(0, 20, 1037)};
@@ -332,7 +332,7 @@ TEST_CASE("parameters and averages in one place of memory are refused") {
   CHECK(error_of<Error>([&] { optimizer.add_average(named_parameters(ema), 0.9); }).find("share memory") != std::string::npos);
 }
 
-TEST_CASE("a state with a count below zero is refused") {
+TEST_CASE("a state with a negative count is refused") {
   Model model = make_model(DType::f32);
   AdamW optimizer(named_parameters(model));
   optimizer.step(make_gradients(model, {}, random_array(33, 1)), {.lr = 0.1});
@@ -357,7 +357,7 @@ TEST_CASE("gradients of micro-batches add up") {
   CHECK_FALSE(sum[model.a].defined());
 }
 
-TEST_CASE("schedules are their formulas") {
+TEST_CASE("schedules agree with their formulas") {
   LearningRate r{.peak = 2e-4};
   check(r);
   CHECK(learning_rate(r, 0) == 2e-4);

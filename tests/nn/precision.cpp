@@ -49,7 +49,7 @@ double relative(const Tensor& got, const Tensor& want) { return norm(got - want)
 
 }  // namespace
 
-TEST_CASE("DiT^DH: value and tangent stay within bf16's rounding of f32; what leaves the model is f32") {
+TEST_CASE("DiT^DH in bf16: value and tangent stay within bf16's rounding of f32, and outputs are f32") {
   const DitDh net = trained_like(dit_config());
   const DitDh half = in_bf16(net);
   const auto run = [&](const DitDh& m) {
@@ -64,7 +64,7 @@ TEST_CASE("DiT^DH: value and tangent stay within bf16's rounding of f32; what le
   CHECK(relative(u16.value(), u.value()) > 1e-5);                          // the model did compute in bf16
 }
 
-TEST_CASE("gradients are f32 and agree with those of f32") {
+TEST_CASE("DiT^DH in bf16: gradients are f32 and agree with those of the f32 model") {
   for (const bool recompute : {false, true}) {
     DitDhConfig c = dit_config();
     c.recompute = recompute;
@@ -105,7 +105,7 @@ TEST_CASE("weights stored as bf16 give the same bits as f32 weights that product
   CHECK(max_difference(half(x, s, t, labels).value(), stored(x, s, t, labels).value()) == 0);
 }
 
-TEST_CASE("encoder and decoder of RAE") {
+TEST_CASE("RAE's encoder and decoder in bf16 stay within bf16's rounding of f32, and outputs are f32") {
   VitEncoderConfig ec;
   ec.image_size = 28, ec.patch_size = 7, ec.width = 48, ec.depth = 3, ec.heads = 4, ec.mlp_width = 96;
   const Tensor image = wave({2, 3, 28, 28}, 3, DType::f32);

@@ -57,7 +57,7 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 }  // namespace
 
-TEST_CASE("an encoder under Meta's names and back") {
+TEST_CASE("an encoder is converted to Meta's names and back") {
   const NamedTensors ours = state_dict(tiny_encoder(true, 3));
   CHECK(layout_of(ours) == Layout::hugging_face_dino);
   const NamedTensors meta = to_published_names(ours, "meta");
@@ -73,7 +73,7 @@ TEST_CASE("an encoder under Meta's names and back") {
   CHECK(same(state_dict(other), ours));
 }
 
-TEST_CASE("the two parts of a RAE file") {
+TEST_CASE("the encoder and the decoder of a RAE file are each found and converted") {
   const NamedTensors encoder = state_dict(tiny_encoder(false, 3)), decoder = state_dict(tiny_decoder(5));
   NamedTensors rae = to_published_names(encoder, "rae");
   for (const auto& entry : to_published_names(decoder, "rae")) rae.push_back(entry);
@@ -87,7 +87,7 @@ TEST_CASE("the two parts of a RAE file") {
   CHECK(has(error_of([&] { to_our_names(decoder, "head"); }), "must be encoder, decoder or dit"));
 }
 
-TEST_CASE("SigLIP 2 and ViTMAE: prefixes, heads and the norm that RAE drops") {
+TEST_CASE("SigLIP 2 and ViTMAE: prefixes, heads and the last norm are dropped as in RAE") {
   struct Case {
     const char *kind, *prefix, *norm;
     Layout layout;
@@ -120,7 +120,7 @@ TEST_CASE("SigLIP 2 and ViTMAE: prefixes, heads and the norm that RAE drops") {
   }
 }
 
-TEST_CASE("names that no layout has are named") {
+TEST_CASE("unknown tensor names are an error that contains them") {
   NamedTensors meta = to_published_names(state_dict(tiny_encoder(true, 3)), "meta");
   meta.emplace_back("blocks.0.attn.surprise", Tensor::zeros({1}));
   CHECK(has(error_of([&] { to_our_names(meta, "encoder"); }), "blocks.0.attn.surprise is not a name of Meta's DINOv2"));
@@ -129,7 +129,7 @@ TEST_CASE("names that no layout has are named") {
   CHECK(has(error_of([&] { to_our_names(meta, "encoder"); }), "blocks.7.attn.qkv.weight has shape [35, 12]"));
 }
 
-TEST_CASE("shards and their index") {
+TEST_CASE("sharded weights load through their index") {
   TempFolder folder;
   const NamedTensors all = state_dict(tiny_decoder(5));
   const std::size_t half = all.size() / 2;

@@ -32,7 +32,7 @@ template <class M> Weights weights_of(const M& model) { return {"model.pt", stat
 
 }  // namespace
 
-TEST_CASE("every published size") {
+TEST_CASE("the config of every published size is found from its weights") {
   const ShapesOnly shapes;
   for (const char* size : {"S", "B", "L", "XL"})
     for (const std::int64_t pixels : {256, 512}) {
@@ -46,7 +46,7 @@ TEST_CASE("every published size") {
     }
 }
 
-TEST_CASE("odd sizes") {
+TEST_CASE("the config of unpublished sizes is found from their weights") {
   DitDhConfig dit;
   dit.input_size = 6, dit.channels = 5, dit.patch_size = 2, dit.width = 24, dit.depth = 3, dit.heads = 3, dit.head_width = 40,
   dit.head_depth = 1, dit.head_heads = 2;
@@ -65,7 +65,7 @@ TEST_CASE("odd sizes") {
   }
 }
 
-TEST_CASE("what is missing or does not fit is named with the file") {
+TEST_CASE("a missing tensor is an error with the names of the file and the tensor") {
   RaeDecoderConfig c;
   c.latent_channels = 4, c.latent_size = 2, c.width = 8, c.depth = 1, c.heads = 1, c.mlp_width = 8, c.patch_size = 2;
   Weights w = weights_of(RaeDecoder(c));
@@ -74,7 +74,7 @@ TEST_CASE("what is missing or does not fit is named with the file") {
   CHECK(has(error_of([&] { dit_dh_config_of(w); }), "x_embedder.proj.weight is missing"));
 }
 
-TEST_CASE("statistics with and without a mean") {
+TEST_CASE("latent statistics load with and without a mean") {
   TempFolder folder;
   const Tensor var = Tensor::full({3, 2, 2}, 4), mean = Tensor::full({3, 2, 2}, 1);
   save_safetensors(folder / "both.safetensors", {{"mean", mean}, {"var", var}});

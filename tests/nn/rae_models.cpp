@@ -139,7 +139,7 @@ std::vector<double> naive_encode(const VitEncoder& net, const Tensor& image) {
 
 }  // namespace
 
-TEST_CASE("decoder: golden numbers of the published code, f32 and f64") {
+TEST_CASE("decoder: agrees with golden numbers of the published code, in f32 and f64") {
   RaeDecoder net(tiny_decoder());
   fill_by_rule(net);
   const Tensor tokens = golden_input({2, 8, 4, 4}).reshape({2, 8, 16}).transpose(1, 2).contiguous();
@@ -152,7 +152,7 @@ TEST_CASE("decoder: golden numbers of the published code, f32 and f64") {
   CHECK_THROWS_AS(net(tokens.slice(1, 0, 9)), ShapeError);
 }
 
-TEST_CASE("decoder: counts, names, initial values") {
+TEST_CASE("decoder: numbers of parameters, names and initial values are the published ones") {
   {
     const ShapesOnly shapes;
     CHECK(parameter_count(RaeDecoder(rae_decoder("B"))) == 86435328);
@@ -181,7 +181,7 @@ TEST_CASE("decoder: every parameter gets a gradient") {
   });
 }
 
-TEST_CASE("encoder: agrees with loops, at the grid's own size and resized") {
+TEST_CASE("encoder: agrees with plain loops, at the grid's own size and resized") {
   for (const char* kind : {"dinov2", "siglip2", "mae"})
     for (const bool affine : {false, true})
       for (const Shape& shape : {Shape{1, 3, 20, 20}, Shape{1, 3, 12, 28}, Shape{1, 3, 4, 100}}) {
@@ -204,7 +204,7 @@ TEST_CASE("encoder: agrees with loops, at the grid's own size and resized") {
       }
 }
 
-TEST_CASE("encoder: counts and names of the published checkpoints") {
+TEST_CASE("encoder: counts and names are those of the published checkpoints") {
   const ShapesOnly shapes;
   VitEncoderConfig base = dinov2("B");
   CHECK(state_dict(VitEncoder(base)).size() == 222);
@@ -219,7 +219,7 @@ TEST_CASE("encoder: counts and names of the published checkpoints") {
 }
 
 // These settings change all results, but no name and no count of parameters. The values are from the configs of the published models.
-TEST_CASE("presets: heads, epsilons, patches, registers and the pictures' mean and deviation are the published ones") {
+TEST_CASE("presets: heads, epsilons, patches, registers, and the images' mean and deviation are the published ones") {
   const auto numbers = [](const VitEncoderConfig& c) {
     return std::vector<double>{double(c.width), double(c.depth), double(c.heads), double(c.mlp_width), double(c.patch_size),
                                double(c.image_size), double(c.register_tokens()), c.eps};
@@ -267,7 +267,7 @@ TEST_CASE("presets: heads, epsilons, patches, registers and the pictures' mean a
   CHECK_THROWS_AS(rae("clip-B", "B", 256), ConfigError);
 }
 
-TEST_CASE("encoder: initial values of siglip2 and mae") {
+TEST_CASE("encoder: siglip2 and mae have initial values of the right size") {
   const auto rms = [](const Tensor& t) { return norm(t) / std::sqrt(static_cast<double>(t.numel())); };
   VitEncoderConfig c = tiny_encoder(false, "siglip2");
   c.width = 32, c.mlp_width = 64;
@@ -289,7 +289,7 @@ TEST_CASE("encoder: initial values of siglip2 and mae") {
   CHECK_THROWS_AS(mae.encode(wave({1, 3, 20, 20}, 1, DType::f32), Tensor::zeros({1, 25}, DType::u8)), ConfigError);
 }
 
-TEST_CASE("RAE: an encoder of each kind with its own preprocessing, and back to pixels") {
+TEST_CASE("RAE: each kind of encoder has its own preprocessing, and images decode back to pixels") {
   const ShapesOnly shapes;
   for (const char* name : {"dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B", "mae-B"})
     for (const std::int64_t size : {256, 512}) {
@@ -304,7 +304,7 @@ TEST_CASE("RAE: an encoder of each kind with its own preprocessing, and back to 
   CHECK_THROWS_AS(rae("mae"), ConfigError);
 }
 
-TEST_CASE("RAE: images are resized to the encoder's input and normalised channel by channel") {
+TEST_CASE("RAE: images are resized to the encoder's input and normalized channel by channel") {
   for (const char* kind : {"dinov2", "siglip2", "mae"}) {
     RaeConfig c;
     c.encoder = tiny_encoder(false, kind);
@@ -364,7 +364,7 @@ TEST_CASE("encoder: every trained parameter of siglip2 and mae gets a gradient")
   }
 }
 
-TEST_CASE("encoder: a clone loads the state of another seed and then agrees bit by bit") {
+TEST_CASE("encoder: a clone that loads the state of another seed agrees with it bit for bit") {
   VitEncoder a(tiny_encoder(true), 1), b(tiny_encoder(true), 2);
   load_state(b, state_dict(a));
   const Tensor image = wave({2, 3, 20, 20}, 1, DType::f32);

@@ -97,7 +97,7 @@ Row by_hand(const ResidualMlp& net, const Row& x, double from, double to, std::i
 
 }  // namespace
 
-TEST_CASE("values are those of plain loops") {
+TEST_CASE("ResidualMlp agrees with plain loops") {
   for (const bool mean_flow : {false, true})
     for (const std::int64_t classes : {0, 5}) {
       CAPTURE(mean_flow);
@@ -115,7 +115,7 @@ TEST_CASE("values are those of plain loops") {
     }
 }
 
-TEST_CASE("derivatives in z, s and t by differences, transposes, taped, and of first rows") {
+TEST_CASE("ResidualMlp passes all derivative checks in z, s and t: differences, transposes, taped tangents, first rows") {
   const ResidualMlp two = filled(true, 5), one = filled(false, 0);
   CheckOptions options;
   options.name = "ResidualMlp";
@@ -123,7 +123,7 @@ TEST_CASE("derivatives in z, s and t by differences, transposes, taped, and of f
   check_all([&](const std::vector<Var>& v) { return one(v[0], v[1], {}); }, {z(), t()}, options);
 }
 
-TEST_CASE("a fresh network gives zero; with two times u(x, t, t) is its velocity; samples of any shape") {
+TEST_CASE("a new ResidualMlp gives zero; u(x, t, t) is the velocity; samples may have any shape") {
   ResidualMlp net(small(true, 5), 3);
   const Tensor x = z().to(DType::f32), from = s().to(DType::f32), to = t().to(DType::f32);
   CHECK(max(abs(net(x, from, to, y()).value().reshape({-1})), 0).item() == 0);
@@ -135,7 +135,7 @@ TEST_CASE("a fresh network gives zero; with two times u(x, t, t) is its velocity
   CHECK(max_difference(other(wide, s(), t(), y()).value().reshape({rows, dim}), other(z(), s(), t(), y()).value()) == 0);
 }
 
-TEST_CASE("saved and loaded into a model of another seed, outputs are bit-equal; what does not fit is refused") {
+TEST_CASE("ResidualMlp: a saved model loaded into one of another seed gives the same bits; misfits are refused") {
   ResidualMlp a = filled(true, 5), b(small(true, 5), 9);
   to_dtype(b, DType::f64);
   load_state(b, state_dict(a));
@@ -151,9 +151,9 @@ TEST_CASE("saved and loaded into a model of another seed, outputs are bit-equal;
   CHECK(has(error_of<ConfigError>([&] { ResidualMlp net(wrong); }), "highest = 10 is below lowest = 20"));
 }
 
-TEST_CASE("names are frozen") { check_names(ResidualMlp(small(true, 5)), "residual_mlp.txt"); }
+TEST_CASE("the parameter names of ResidualMlp are those of residual_mlp.txt") { check_names(ResidualMlp(small(true, 5)), "residual_mlp.txt"); }
 
-TEST_CASE("initial values: modulations and the last layer are 0, linear layers as PyTorch's, label vectors N(0, 0.02^2)") {
+TEST_CASE("initial values: modulations and last layer are 0, linear layers are PyTorch's, label vectors N(0, 0.02^2)") {
   ResidualMlpConfig c;
   c.mean_flow = true, c.classes = 40, c.width = 64, c.depth = 2;
   const ResidualMlp net(c, 3), same(c, 3), other(c, 4);
@@ -169,7 +169,7 @@ TEST_CASE("initial values: modulations and the last layer are 0, linear layers a
   CHECK(max_difference(net.in.weight.value, other.in.weight.value) > 1e-3);
 }
 
-TEST_CASE("gradients of the parameters, of values and of derivatives, by differences") {
+TEST_CASE("ResidualMlp: gradients of values and of derivatives agree with differences") {
   ResidualMlp net = filled(true, 5);
   const auto call = [&](const Var& x, const Var& a, const Var& b) { return net(x, a, b, y()); };
   const Tensor w = wave({rows, dim}, 0.9), gy = wave({rows, dim}, 1.7), gd = wave({rows, dim}, 2.6);
@@ -191,7 +191,7 @@ TEST_CASE("gradients of the parameters, of values and of derivatives, by differe
   });
 }
 
-TEST_CASE("it trains as a velocity and as a flow map, and every parameter gets a gradient once the zeros have moved") {
+TEST_CASE("ResidualMlp trains as a velocity and as a flow map; every parameter gets a gradient once the zeros have changed") {
   for (const bool mean_flow : {false, true}) {
     const auto model = std::make_shared<ResidualMlp>(small(mean_flow, 5), 1);
     const FlowMapNet u = mean_flow ? FlowMapNet(model) : FlowMapNet();

@@ -96,7 +96,7 @@ TEST_CASE("the decoder agrees with PyTorch") {
   });
 }
 
-TEST_CASE("RAE's round trip agrees with PyTorch: resize, normalisation by channel, statistics with and without a mean") {
+TEST_CASE("RAE's round trip agrees with PyTorch: resizing, normalization by channel, statistics with and without a mean") {
   for (const std::string kind : {"dinov2", "siglip2", "mae"}) {
     RaeConfig c;
     c.encoder = encoder_config(kind), c.decoder = decoder_config();

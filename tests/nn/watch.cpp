@@ -37,7 +37,7 @@ void explode(LoopWatch& watch, double norm = 50) {
 
 }  // namespace
 
-TEST_CASE("watch: a warning with the remedies, or an error that says where it began") {
+TEST_CASE("watch: an explosion gives a warning with remedies, or an error with the step where it began") {
   Listener heard;
   LoopWatch warns("fm", {}, [](const std::string& number) { return "less " + number; }, heard);
   explode(warns);
@@ -69,7 +69,7 @@ TEST_CASE("watch: a warning with the remedies, or an error that says where it be
   CHECK(calm.warned.empty());
 }
 
-TEST_CASE("watch: the best checkpoint is the one with the lowest mean since the one before") {
+TEST_CASE("watch: the best checkpoint is the one with the lowest mean since the checkpoint before") {
   Listener heard;
   LoopWatch watch("fm", {.keep_best = "loss"}, {}, heard);
   CHECK_FALSE(watch.is_best());                                    // there is no mean without numbers
@@ -95,7 +95,7 @@ TEST_CASE("watch: the best checkpoint is the one with the lowest mean since the 
   CHECK(error_of<ConfigError>([&] { lacking.observe(2, numbers(1), true); }) == "--keep-best fid: stage fm has no such column, only loss, grad_norm, lr");
 }
 
-TEST_CASE("watch: the largest norm since it was taken, also across a checkpoint") {
+TEST_CASE("watch: the largest norm since it was last read is kept across a checkpoint") {
   Listener heard;
   LoopWatch watch("fm", {}, {}, heard), resumed("fm", {}, {}, heard);
   watch.saw_norm(3), watch.saw_norm(7), watch.saw_norm(2);
@@ -108,7 +108,7 @@ TEST_CASE("watch: the largest norm since it was taken, also across a checkpoint"
   CHECK(watch.take_largest_norm() == 7);
 }
 
-TEST_CASE("watch: a state that is restored leaves nothing of what was before; an empty one begins anew") {
+TEST_CASE("watch: a restored state replaces all that was before; an empty state resets") {
   Listener heard;
   LoopWatch watch("fm", {.on_explosion = "rewind", .keep_best = "loss"}, {}, heard);
   CHECK_THROWS_AS(explode(watch), ExplodedError);
@@ -133,7 +133,7 @@ TEST_CASE("watch: a state that is restored leaves nothing of what was before; an
     CHECK(has(error_of<FileError>([&] { watch.restore(Json::parse(bad)); }), "fm: state.json of the checkpoint: the entry watch is invalid: "));
 }
 
-TEST_CASE("watch: each rewind halves the rate, counts on, and five are the most") {
+TEST_CASE("watch: each rewind halves the rate and is counted, and there are at most five") {
   Listener heard;
   LoopWatch watch("fm", {.on_explosion = "rewind"}, {}, heard);
   CHECK_THROWS_AS(explode(watch), ExplodedError);
@@ -152,7 +152,7 @@ TEST_CASE("watch: each rewind halves the rate, counts on, and five are the most"
   CHECK(has(error_of<DivergedError>([&] { watch.rewind(1, Json()); }), "fm: explodes again after 5 rewinds, each with half the learning rate"));
 }
 
-TEST_CASE("watch: a number far above its median of before the checkpoint is said once, at the first step after it") {
+TEST_CASE("watch: a number far above its median before the checkpoint is reported once, at the first step after it") {
   Listener heard;
   LoopWatch before("fm", {}, {}, heard);
   for (int step = 1; step <= 7; ++step) before.observe(step, numbers(2), true);      // fewer steps than the guard needs
@@ -181,7 +181,7 @@ TEST_CASE("watch: a number far above its median of before the checkpoint is said
   CHECK_NOTHROW(fresh.observe(1, numbers(1e9), true));
 }
 
-TEST_CASE("watch: an adaptive metric keeps the loss near 1, and the leap is seen in the residual") {
+TEST_CASE("watch: with an adaptive metric the loss stays near 1, and the jump is found in the residual") {
   Listener heard;
   const auto adaptive = [](double raw) { return LoopNumbers{{"loss", 1}, {"grad_norm", 1}, {"raw_mse", raw}}; };
   LoopWatch before("mfd", {}, {}, heard), after("mfd", {}, {}, heard);

@@ -45,7 +45,7 @@ void refuses(const std::string& op, const Tensor& fits, const std::function<void
 
 }  // namespace
 
-TEST_CASE("element-wise operations") {
+TEST_CASE("element-wise operations refuse tensors of the wrong shape or type") {
   const Tensor a = x({3, 4});
   refuses("tanh", a, [&](const Tensor& t) { map_slope<Tanh>(a, t); });
   refuses("tanh", a, [&](const Tensor& t) {
@@ -63,7 +63,7 @@ TEST_CASE("element-wise operations") {
   CHECK(y.shape() == a.shape());
 }
 
-TEST_CASE("rows: softmax, norms, gates") {
+TEST_CASE("softmax, norms, cross-entropy and gates refuse tensors of the wrong shape or type") {
   const Tensor a = x({3, 4}), w = x({4});
   refuses("softmax", a, [&](const Tensor& t) { softmax_push(a, t); }, false);
   refuses("log_softmax", a, [&](const Tensor& t) { log_softmax_pull(a, t); }, false);
@@ -95,7 +95,7 @@ TEST_CASE("rows: softmax, norms, gates") {
   refuses("gated_residual", a, [&](const Tensor& t) { gated_residual(a, t, gate); });
 }
 
-TEST_CASE("numbers") {
+TEST_CASE("norms, counts and random tensors refuse wrong numbers and types") {
   for (const double bad : {double(NAN), HUGE_VAL, -1e-6}) {
     CHECK_THROWS_AS(layer_norm(x({3, 4}), {}, {}, bad), ConfigError);
     CHECK_THROWS_AS(rms_norm(x({3, 4}), {}, bad), ConfigError);
@@ -106,7 +106,7 @@ TEST_CASE("numbers") {
   CHECK_THROWS_AS(random_normal_rows({1, 2}, {3}, {.seed = 1}, 0, DType::u8), DTypeError);
 }
 
-TEST_CASE("products, convolutions, attention") {
+TEST_CASE("products, convolutions, attention and gather refuse tensors of the wrong shape or type") {
   const Tensor w = x({5, 4}), a = x({3, 4});
   refuses("linear", x({5}), [&](const Tensor& t) { linear(a, w, t); }, false);
   CHECK_THROWS_AS(linear(a, w, x({1, 5})), ShapeError);

@@ -133,7 +133,7 @@ void check_value(const Shape& s) {
 
 }  // namespace
 
-TEST_CASE("value") {
+TEST_CASE("attention kernels: value") {
   each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (const Shape& s : small_shapes) {
@@ -145,7 +145,7 @@ TEST_CASE("value") {
   });
 }
 
-TEST_CASE("tangent and gradients") {
+TEST_CASE("attention kernels: tangent and gradients") {
   each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (Shape s : small_shapes) {
@@ -189,7 +189,7 @@ TEST_CASE("tangent and gradients") {
   });
 }
 
-TEST_CASE("several blocks of queries: gradients") {
+TEST_CASE("attention kernels: gradients with several blocks of queries") {
   each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (const Shape& s : large_shapes) {
@@ -202,7 +202,7 @@ TEST_CASE("several blocks of queries: gradients") {
   });
 }
 
-TEST_CASE("the same bits for any number of threads") {
+TEST_CASE("attention kernels: the same bits for any number of threads") {
   const Shape s{3, 5, 50, 50, 32, true};
   const Array<float> in = cast<float>(inputs(s, 1)), din = cast<float>(inputs(s, 2)), go = random_array<float>(s.q_size(), 3);
   CHECK(same_for_any_threads([&] { return forward(s, in); }));

@@ -46,7 +46,7 @@ std::string message_of(const std::function<void()>& f) {
 
 }  // namespace
 
-TEST_CASE("sums are those in the order of the ranks, the same bits on each") {
+TEST_CASE("all_reduce adds in the order of the ranks and gives the same bits on each rank") {
   for (int n : {1, 2, 3, 4})
     for (DType dtype : {DType::f32, DType::f64, DType::i64})
       for (std::int64_t size : {1, 3, 1000, 5003})
@@ -57,7 +57,7 @@ TEST_CASE("sums are those in the order of the ranks, the same bits on each") {
         });
 }
 
-TEST_CASE("pieces: scattered sums, gathered again; some of them empty") {
+TEST_CASE("reduce_scatter and all_gather with uneven and empty parts") {
   run_ranks(3, [](Communicator& ranks) {
     const Communicator::Counts counts{5, 0, 2};
     const auto me = static_cast<std::size_t>(ranks.rank());
@@ -71,7 +71,7 @@ TEST_CASE("pieces: scattered sums, gathered again; some of them empty") {
   });
 }
 
-TEST_CASE("broadcast, send and receive, texts of all ranks") {
+TEST_CASE("broadcast, send, receive, gather_texts and sum_over_ranks") {
   run_ranks(3, [](Communicator& ranks) {
     const Tensor x = values(DType::f32, 9, ranks.rank());
     ranks.broadcast(x, 1);
@@ -86,7 +86,7 @@ TEST_CASE("broadcast, send and receive, texts of all ranks") {
   });
 }
 
-TEST_CASE("many operations under way at once run in the order that they were asked for") {
+TEST_CASE("many all-reduces started at once each give their own sum") {
   run_ranks(4, [](Communicator& ranks) {
     std::vector<Tensor> xs;
     std::vector<Communicator::Work> under_way;
@@ -101,7 +101,7 @@ TEST_CASE("many operations under way at once run in the order that they were ask
   });
 }
 
-TEST_CASE("alone there is nothing to wait for") {
+TEST_CASE("with a single rank, collectives leave tensors unchanged, and send is an error") {
   SingleRank alone;
   const Tensor x = values(DType::f32, 5, 0);
   alone.all_reduce(x);
@@ -113,7 +113,7 @@ TEST_CASE("alone there is nothing to wait for") {
   CHECK_THROWS_AS(alone.send(x, 1), Error);
 }
 
-TEST_CASE("wrong tensors are refused before anything is sent") {
+TEST_CASE("tensors with a wrong layout, type or size are refused before anything is sent") {
   run_ranks(2, [](Communicator& ranks) {
     CHECK_THROWS_AS(ranks.all_reduce(Tensor::zeros({2, 3}).transpose(0, 1)), ShapeError);
     CHECK_THROWS_AS(ranks.all_reduce(Tensor::zeros({2}, DType::u8)), DTypeError);
@@ -142,7 +142,7 @@ WatchOptions watch_of(SharedClock& clock, int rank) { return {.lost_after = 15, 
 
 }  // namespace
 
-TEST_CASE("a rank that dies is named at once, one that falls silent after its time; on_lost comes when the caller does not notice") {
+TEST_CASE("a dead rank is reported at once, a silent one after lost_after; on_lost is called if the caller ignores the loss") {
   for (bool silently : {false, true}) {
     CAPTURE(silently);
     const auto hub = make_thread_hub(3);
@@ -184,7 +184,7 @@ TEST_CASE("a rank that dies is named at once, one that falls silent after its ti
   }
 }
 
-TEST_CASE("a rank that is busy for long is not lost: its communicator gives signs of life; nor is one whose machine slept") {
+TEST_CASE("a rank is not reported lost while its caller is busy for long, or after its machine slept") {
   const auto hub = make_thread_hub(2);
   SharedClock clock(2);
   std::atomic<double> slept = 0;                          // seconds by which rank 0's clock is ahead
@@ -213,7 +213,7 @@ TEST_CASE("a rank that is busy for long is not lost: its communicator gives sign
   for (std::thread& t : threads) t.join();
 }
 
-TEST_CASE("one rank is asked to stop: the others hear why while it waits for them; one that leaves so is not lost") {
+TEST_CASE("a stop request to one rank reaches all ranks with its reason; a rank that leaves for it is not reported lost") {
   const auto hub = make_thread_hub(3);
   std::promise<std::string> heard[3];
   std::atomic<int> called = 0;
@@ -239,7 +239,7 @@ TEST_CASE("one rank is asked to stop: the others hear why while it waits for the
   CHECK(called == 0);
 }
 
-TEST_CASE("a text from another rank is not believed without a bound, nor shown as it is") {
+TEST_CASE("texts from other ranks are limited in length, and their control characters are replaced") {
   for (std::int64_t length : {std::int64_t{-1}, std::int64_t{1} << 60, std::int64_t{5} << 20}) {
     CAPTURE(length);
     CHECK_THROWS_WITH_AS(run_ranks(2,
@@ -277,7 +277,7 @@ void run_tcp(int size, const std::function<void(Communicator&)>& f, const std::s
 
 }  // namespace
 
-TEST_CASE("the same by TCP, small and large") {
+TEST_CASE("all_reduce and gather_texts by TCP, with small and large tensors") {
   for (int n : {2, 3, 4})
     run_tcp(n, [&](Communicator& ranks) {
       for (std::int64_t size : {1, 1000, 700001}) {
@@ -289,7 +289,7 @@ TEST_CASE("the same by TCP, small and large") {
     });
 }
 
-TEST_CASE("by TCP: a rank whose process ends, and one that sends what is not asked for") {
+TEST_CASE("by TCP, a closed connection is a lost rank, and a message of the wrong size is an error") {
   TcpJob job(3, {.deadline = 60});
   std::promise<void> all_there[2];
   std::vector<std::thread> threads;

@@ -103,13 +103,13 @@ void check_all(const ConvShape& s) {
 
 }  // namespace
 
-TEST_CASE("conv: kernels, strides and paddings") {
+TEST_CASE("conv: all combinations of kernel sizes, strides and paddings") {
   for (Int kernel : {1, 2, 3, 5})
     for (Int stride : {1, 2, 3})
       for (Int pad : {0, 1, 2}) check_all({2, 3, 7, 9, 5, kernel, kernel, stride, stride, pad, pad});
 }
 
-TEST_CASE("conv: height and width differ in everything") {
+TEST_CASE("conv: different sizes, kernels, strides and paddings in height and width") {
   check_all({2, 3, 11, 6, 4, 3, 2, 2, 1, 0, 2});
   check_all({1, 2, 5, 13, 3, 1, 7, 1, 3, 0, 3});
   check_all({3, 1, 4, 4, 1, 4, 4, 4, 4});                  // one patch per image
@@ -123,7 +123,7 @@ TEST_CASE("conv: several blocks of pixels") {
   check_all({2, 70, 23, 20, 5, 4, 4, 1, 2, 2, 1});
 }
 
-TEST_CASE("conv: nothing to do") {
+TEST_CASE("conv: an empty batch, and a kernel larger than the image, so no output pixel") {
   check_all({0, 3, 4, 4, 2, 3, 3});
   check_all({2, 3, 2, 2, 2, 3, 3});                        // the kernel does not fit: no output pixel
 }

@@ -79,7 +79,7 @@ void check_binary(const Tensor& left, const Tensor& right, const Shape& shape) {
 
 }  // namespace
 
-TEST_CASE("every op is the same on every instruction set") {
+TEST_CASE("element-wise operations and reductions agree, up to rounding, on every instruction set") {
   for (const DType dtype : {DType::f32, DType::f64}) {
     UnaryOps::for_each([&]<class Op>(Op) {
       CAPTURE(std::string(op_name(Op{})));
@@ -111,7 +111,7 @@ TEST_CASE("every op is the same on every instruction set") {
   }
 }
 
-TEST_CASE("value, slope and dual agree") {
+TEST_CASE("map, map_slope and map_dual agree exactly") {
   UnaryOps::for_each([]<class Op>(Op) {
     CAPTURE(std::string(op_name(Op{})));
     const Tensor x = sample_for<Op>({37}, 1), g = normal({37}, 2);
@@ -123,7 +123,7 @@ TEST_CASE("value, slope and dual agree") {
   });
 }
 
-TEST_CASE("broadcasting and strides against naive loops") {
+TEST_CASE("binary operations with broadcasting and strides agree with naive loops") {
   const Tensor x = normal({5, 7, 9}, 1), z = normal({9, 7, 5}, 2);
   each_isa([&](const std::string& isa) {
     CAPTURE(isa);
@@ -145,7 +145,7 @@ TEST_CASE("broadcasting and strides against naive loops") {
   });
 }
 
-TEST_CASE("unary of views") {
+TEST_CASE("unary operations on views") {
   const Tensor x = normal({4, 6}, 1), t = x.transpose(0, 1);
   CHECK(exp(t).to_vector<double>() == exp(t.contiguous()).to_vector<double>());
   CHECK(exp(x.slice(1, 2, 5)).to_vector<double>() == exp(x).slice(1, 2, 5).to_vector<double>());
@@ -166,7 +166,7 @@ TEST_CASE("where and add_into") {
   CHECK_THROWS_AS(add_into(sum_so_far, normal({4}, 1)), ShapeError);
 }
 
-TEST_CASE("reductions against naive sums") {
+TEST_CASE("reductions agree with naive sums") {
   for (const Shape& shape :
        {Shape{1}, Shape{3, 5, 7}, Shape{2, 1, 33}, Shape{17, 1}, Shape{1, 129}, Shape{4, 3, 2, 5}, Shape{20011}, Shape{3, 4099}}) {
     const Tensor x = normal(shape, 1);
@@ -294,7 +294,7 @@ TEST_CASE("bf16 rounds to nearest even") {
   CHECK(exp(a).to_vector<float>() == exp(a.to(DType::f32)).to(DType::bf16).to_vector<float>());
 }
 
-TEST_CASE("wrong types and shapes are typed errors of one line") {
+TEST_CASE("wrong types give DTypeError; wrong shapes give ShapeError with both shapes in its message") {
   const Tensor f = Tensor::ones({3}), d = Tensor::ones({3}, DType::f64), i = Tensor::ones({3}, DType::i64);
   CHECK_THROWS_AS(f + d, DTypeError);
   CHECK_THROWS_AS(exp(i), DTypeError);
@@ -315,7 +315,7 @@ TEST_CASE("wrong types and shapes are typed errors of one line") {
   CHECK(message.find("[4]") != std::string::npos);
 }
 
-TEST_CASE("bf16 gives what f32 on the widened operands gives, rounded: pieces and their ends, strides, broadcasts, in place") {
+TEST_CASE("bf16 operations give the rounded results of f32 operations, for contiguous, strided, broadcast and in-place operands") {
   const Tensor x = normal({3, 1501}, 3).to(DType::bf16), row = normal({1501}, 4).to(DType::bf16), column = normal({3, 1}, 5).to(DType::bf16);
   const auto wide = [](const Tensor& t) { return t.to(DType::f32); };
   const auto same = [&](const Tensor& got, const Tensor& expected) { CHECK(got.to_vector<float>() == expected.to(DType::bf16).to_vector<float>()); };

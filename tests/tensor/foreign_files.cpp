@@ -63,7 +63,7 @@ std::map<std::string, std::string> read(const std::string& file, std::vector<Unr
 
 }  // namespace
 
-TEST_CASE("files of other programs are read number for number, and what cannot be read alone is not") {
+TEST_CASE("files of other programs are read exactly; an unreadable entry does not prevent reading the others") {
   const auto wanted = expected();
   CHECK(wanted.size() >= 8);
   for (const auto& of_file : wanted) {               // no structured bindings: clang 14 cannot capture them
@@ -84,7 +84,7 @@ TEST_CASE("files of other programs are read number for number, and what cannot b
 }
 
 // The other entries of these checkpoints are objects of all kinds, one of which refers to itself. They are not built and do not disturb reading.
-TEST_CASE("objects beside the weights are not built, and are an error only for who wants them") {
+TEST_CASE("objects beside the weights are not built; only a request for such an object is an error") {
   for (const char* file : {"training-zip-2.pt", "training-zip-3.pt", "training-zip-5.pt", "training-legacy-2.pt", "training-legacy-4.pt"}) {
     CAPTURE(file);
     const fs::path path = golden / file;
@@ -121,7 +121,7 @@ TEST_CASE("objects beside the weights are not built, and are an error only for w
   }
 }
 
-TEST_CASE("why an entry cannot be read: its type and a remedy") {
+TEST_CASE("the error for an unreadable entry states its type and a remedy") {
   const auto why = [](const std::string& file, const std::string& name) -> std::string {
     std::vector<UnreadEntry> unread;
     read(file, unread);

@@ -147,7 +147,7 @@ void for_each_transposition(const F& f) {
 
 }  // namespace
 
-TEST_CASE("gemm: sizes around the tiles, all transpositions") {
+TEST_CASE("gemm: sizes just below, at and above the tile sizes, with all transpositions") {
   for (Int m : {1, 2, 5, 6, 7, 12, 13, 31})
     for (Int n : {1, 4, 15, 16, 17, 33, 40})
       for (Int k : {1, 2, 3, 8, 21})
@@ -155,7 +155,7 @@ TEST_CASE("gemm: sizes around the tiles, all transpositions") {
             [&](bool ta, bool tb) { check_all({.m = m, .n = n, .k = k, .ta = ta, .tb = tb, .pad_a = 3, .pad_b = 1, .pad_c = 2}); });
 }
 
-TEST_CASE("gemm: sizes around the blocks") {
+TEST_CASE("gemm: sizes beyond one block, with all transpositions") {
   for_each_transposition([](bool ta, bool tb) {
     check_all({.m = 257, .n = 18, .k = 260, .ta = ta, .tb = tb, .bias = true});
     check_all({.m = 300, .n = 35, .k = 37, .ta = ta, .tb = tb, .accumulate = true, .pad_c = 5});
@@ -187,7 +187,7 @@ TEST_CASE("gemm: batches, shared operands, empty products") {
   check_all({.m = 5, .n = 4, .k = 3, .batch = 0});
 }
 
-TEST_CASE("gemm: long sums, cut into pieces") {
+TEST_CASE("gemm: a long inner dimension, summed in several parts") {
   for_each_transposition([](bool ta, bool tb) {
     check_all({.m = 9, .n = 20, .k = 8192 + 13, .ta = ta, .tb = tb, .bias = true, .accumulate = true, .alpha = 2, .pad_c = 3});
   });

@@ -30,7 +30,7 @@ struct Checked {
 
 }  // namespace
 
-TEST_CASE("products, file reads and loaders of the thread that set a check end when it throws") {
+TEST_CASE("an interrupt check ends matrix products and file reads of its own thread") {
   const TempFolder folder;
   write_atomically(folder / "a", "text");
   const Tensor a = Tensor::ones({2, 2});
@@ -53,7 +53,7 @@ TEST_CASE("products, file reads and loaders of the thread that set a check end w
   std::thread([&] { matmul(a, a); }).join();                // this thread has no check
 }
 
-TEST_CASE("work on threads ends for the caller's check, with no thread left behind") {
+TEST_CASE("the caller's interrupt check ends its work on other threads; later work runs in full") {
   const Checked checked;
   std::atomic<int> done = 0;
   CHECK_THROWS_AS(on_threads(10000000, 3, [&](std::int64_t i) {

@@ -25,14 +25,14 @@ TEST_CASE("crc32c: the vectors of RFC 3720 B.4") {
   CHECK(crc32c("") == 0u);
 }
 
-TEST_CASE("crc32c: in pieces as in one") {
+TEST_CASE("crc32c of a text in two parts equals crc32c of the whole text") {
   std::string bytes(1000, 0);
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = char(i * 7 + i / 13);
   for (size_t cut : {0, 1, 7, 8, 9, 500, 999, 1000})
     CHECK(crc32c(std::string_view(bytes).substr(cut), crc32c(std::string_view(bytes).substr(0, cut))) == crc32c(bytes));
 }
 
-TEST_CASE("an atomic file appears on commit only") {
+TEST_CASE("an atomic file replaces the old one only on commit") {
   TempFolder folder;
   const fs::path path = folder / "a.bin";
   write_atomically(path, "old");
@@ -51,7 +51,7 @@ TEST_CASE("an atomic file appears on commit only") {
   CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 1);
 }
 
-TEST_CASE("folders are published whole and links move by rename") {
+TEST_CASE("a temporary folder is published under its final name; a link can be replaced atomically") {
   TempFolder folder;
   const fs::path step = folder / "step-1";
   fs::create_directory(temporary_name(step));
@@ -64,7 +64,7 @@ TEST_CASE("folders are published whole and links move by rename") {
   CHECK(read_file(folder / "latest" / "x") == "1");
 }
 
-TEST_CASE("leftovers are swept, look-alikes stay") {
+TEST_CASE("stale temporaries are removed; files with similar names stay") {
   TempFolder folder;
   fs::create_directory(folder / "step-2.tmp-123");
   std::ofstream(folder / "step-2.tmp-123" / "x") << 1;
@@ -76,7 +76,7 @@ TEST_CASE("leftovers are swept, look-alikes stay") {
   CHECK(remove_stale_temporaries(folder / "none") == 0);
 }
 
-TEST_CASE("leftovers of one file are swept, those of others stay") {
+TEST_CASE("stale temporaries of one file are removed; those of other files stay") {
   TempFolder folder;
   for (const char* name : {"a.npz.tmp-1", "a.npz.tmp-22", "a.npz", "b.npz.tmp-1", "a.npz.tmp-x", "ba.npz.tmp-1"})
     std::ofstream(folder / name) << 1;
@@ -86,7 +86,7 @@ TEST_CASE("leftovers of one file are swept, those of others stay") {
   CHECK(remove_stale_temporaries_of(folder / "none" / "a.npz") == 0);
 }
 
-TEST_CASE("a file that cannot get its name leaves nothing behind") {
+TEST_CASE("a file that cannot be renamed to its final name leaves no temporary behind") {
   TempFolder folder;
   fs::create_directory(folder / "taken");
   CHECK_THROWS_WITH_AS(write_atomically(folder / "taken", "1"), doctest::Contains("taken: Is a directory"), FileError);

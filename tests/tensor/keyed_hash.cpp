@@ -19,7 +19,7 @@ std::string counting(int from, int to) {
 
 }  // namespace
 
-TEST_CASE("SHA-256 of nothing, of one block, of two, of a million letters") {
+TEST_CASE("SHA-256 of the empty text, of one block, of two blocks and of a million letters") {
   CHECK(hex(sha256("")) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   CHECK(hex(sha256("abc")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   CHECK(hex(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")) ==
@@ -40,7 +40,7 @@ TEST_CASE("HMAC-SHA-256: RFC 4231, 4.2 to 4.8") {
                         "being used by the HMAC algorithm.")) == "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2");
 }
 
-TEST_CASE("digests that differ in one bit, wherever it is, are not the same; random bytes do not repeat") {
+TEST_CASE("same_digest detects any single flipped bit; random_bytes does not repeat") {
   const Digest a = sha256("a");
   CHECK(same_digest(a, sha256("a")));
   for (std::size_t i = 0; i < a.size(); ++i)

@@ -67,7 +67,7 @@ void check_dual(double tol) {
 
 }  // namespace
 
-TEST_CASE("float accuracy in ulp") {
+TEST_CASE("float math functions are accurate to 2.5 ulps") {
   const auto e = [](float x) { return math::exp(x); };
   const auto exp_d = [](double x) { return std::exp(x); };
   CHECK(worst(e, exp_d, -87, 88.7) < 1.5);
@@ -108,7 +108,7 @@ TEST_CASE("float accuracy in ulp") {
   CHECK(worst([](float x) { return math::rsqrt(x); }, [](double x) { return 1 / std::sqrt(x); }, 1e-3, 1e3) < 1.6);
 }
 
-TEST_CASE("special values") {
+TEST_CASE("math functions of infinities, NaN and other special values") {
   CHECK(math::exp(inf) == inf);
   CHECK(math::exp(-inf) == 0.0f);
   CHECK(math::exp(0.0f) == 1.0f);
@@ -149,7 +149,7 @@ TEST_CASE("special values") {
     CHECK(std::isnan(y));
 }
 
-TEST_CASE("Dual carries the closed-form slope") {
+TEST_CASE("the derivative of a Dual equals the closed form") {
   check_dual<float>(2e-6);
   check_dual<double>(1e-14);
 }

@@ -26,7 +26,7 @@ Tensor naive(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-TEST_CASE("matmul reads any pair of strides") {
+TEST_CASE("matmul of operands with any strides") {
   const Tensor a = normal({5, 7}, 1), b = normal({7, 3}, 2);
   const Tensor c = naive(a, b);
   CHECK(max_difference(matmul(a, b), c) < 1e-13);
@@ -36,7 +36,7 @@ TEST_CASE("matmul reads any pair of strides") {
   CHECK(max_difference(matmul(a.slice(0, 1, 2), b), c.slice(0, 1, 2)) < 1e-13);
 }
 
-TEST_CASE("operands whose strides a kernel can read are not copied: rows, columns, parts of them, and transposes") {
+TEST_CASE("matmul copies no transposed or sliced operand; it copies one whose two strides both differ from 1") {
   if (default_device().is_cuda()) return;                            // cuBLAS allocates its own memory
   const Tensor a = normal({64, 128}, 1).to(DType::f32), b = normal({128, 64}, 2).to(DType::f32);
   const auto extra = [&](const Tensor& x, const Tensor& y) {        // bytes beside the result
@@ -58,7 +58,7 @@ TEST_CASE("operands whose strides a kernel can read are not copied: rows, column
   CHECK(extra(normal({64, 256}, 1).to(DType::f32).reshape({64, 128, 2}).select(2, 0), b) > kernels + 30000);   // every second number: a copy
 }
 
-TEST_CASE("leading dimensions broadcast") {
+TEST_CASE("matmul broadcasts leading dimensions") {
   const Tensor a = normal({4, 1, 2, 5}, 1), b = normal({3, 5, 6}, 2);
   const Tensor c = matmul(a, b);
   REQUIRE(c.shape() == Shape{4, 3, 2, 6});
@@ -75,14 +75,14 @@ TEST_CASE("linear is x W^T + b") {
   CHECK(max_difference(linear(x, w, b).reshape({6, 4}), naive(x.reshape({6, 5}), w.transpose(0, 1)) + b) < 1e-14);
 }
 
-TEST_CASE("errors name the shapes") {
+TEST_CASE("errors of matmul name the shapes") {
   CHECK_THROWS_WITH_AS(matmul(normal({2, 3}, 1), normal({4, 5}, 2)),
                        "matmul: inner dimensions differ: a[2, 3] has 3 columns, b[4, 5] has 4 rows", ShapeError);
   CHECK_THROWS_AS(matmul(normal({2, 3}, 1), Tensor::ones({3, 2})), DTypeError);
   CHECK_THROWS_AS(linear(normal({2, 3}, 1), normal({4, 5}, 2), Tensor()), ShapeError);
 }
 
-TEST_CASE("push and pull agree, also for tangents of the first rows") {
+TEST_CASE("push and pull of linear and matmul agree, also when only the first rows have a tangent") {
   const Tensor x = normal({3, 2, 4}, 1), w = normal({5, 4}, 2), b = normal({5}, 3), m = normal({3, 5, 2}, 4);
   const auto f = [](const Var& vx, const Var& vw, const Var& vb, const Var& vm) { return matmul(linear(vx, vw, vb), vm); };
   const Tensor dx = normal({3, 2, 4}, 5), dw = normal({5, 4}, 6), db = normal({5}, 7), dm = normal({3, 5, 2}, 8);

@@ -42,7 +42,7 @@ TEST_CASE("an allocation that fails is not counted") {
   CHECK(memory_by_op() == by_op);
 }
 
-TEST_CASE("the limit of memory is the lowest of machine and cgroups") {
+TEST_CASE("the memory limit is the lowest of the machine's and its cgroups' limits") {
   TempFolder root;
   const auto write = [&](const std::string& file, const std::string& text) {
     std::filesystem::create_directories((root.path() / file).parent_path());
@@ -70,7 +70,7 @@ TEST_CASE("the limit of memory is the lowest of machine and cgroups") {
   CHECK(machine_memory().bytes > 0x1p26);                                   // the memory of this machine
 }
 
-TEST_CASE("unwritten memory is NaN in the tests, also a block that another tensor wrote before") {
+TEST_CASE("unwritten memory is NaN in the tests, also in a reused block") {
   REQUIRE_MESSAGE(std::getenv("FLOWMAP_POISON_MEMORY") != nullptr, "set FLOWMAP_POISON_MEMORY=1, as meson does");
   for (int i = 0; i < 2; ++i) {
     const Tensor x = Tensor::empty({1000});
@@ -81,7 +81,7 @@ TEST_CASE("unwritten memory is NaN in the tests, also a block that another tenso
   }
 }
 
-TEST_CASE("bytes are counted while a tensor lives and kept for the next one") {
+TEST_CASE("the bytes of a tensor are counted while it lives; its freed block is reused") {
   const MemoryStats before = memory_stats();
   {
     const Tensor x = Tensor::empty({1000, 1000});
@@ -94,7 +94,7 @@ TEST_CASE("bytes are counted while a tensor lives and kept for the next one") {
   CHECK(memory_stats().cached <= cached - 4000000);
 }
 
-TEST_CASE("kept blocks go back to the system: what is held is then what tensors hold") {
+TEST_CASE("release_cached_memory between stages keeps the peak near the largest stage's memory") {
   release_cached_memory();
   reset_memory_peak();
   const MemoryStats before = memory_stats();
@@ -120,7 +120,7 @@ TEST_CASE("kept blocks go back to the system: what is held is then what tensors 
   CHECK(memory_stats().live == before.live);
 }
 
-TEST_CASE("out of memory: kept blocks of other sizes go back first") {
+TEST_CASE("when memory runs out, cached blocks of other sizes are freed first") {
   rlimit old{};
   REQUIRE(getrlimit(RLIMIT_AS, &old) == 0);
   std::ifstream status("/proc/self/statm");
@@ -150,7 +150,7 @@ TEST_CASE("out of memory: kept blocks of other sizes go back first") {
   CHECK(release_cached_memory() >= (std::size_t{50} << 20));
 }
 
-TEST_CASE("products of dimensions that no integer holds are an error, not a small number") {
+TEST_CASE("a number of elements or bytes beyond 2^63 is an error") {
   CHECK(test::mentions(test::error_of<ShapeError>([&] { Tensor::empty({huge, huge}); }), {"shape [1099511627776, 1099511627776]", "dimensions", "2^63"}));
   CHECK_THROWS_AS(Tensor::empty({huge, huge, 0}), ShapeError);
   CHECK_THROWS_AS(Tensor::empty({0, huge, huge}), ShapeError);
@@ -160,7 +160,7 @@ TEST_CASE("products of dimensions that no integer holds are an error, not a smal
   CHECK(Tensor::empty({0, huge}).numel() == 0);
 }
 
-TEST_CASE("reshape: one -1, no other negative number, no choice left open") {
+TEST_CASE("reshape accepts one -1 and refuses other negative numbers and ambiguous sizes") {
   const Tensor x = Tensor::arange(6), none = Tensor::empty({0, 3});
   CHECK(x.reshape({-1, 2}).shape() == Shape{3, 2});
   CHECK(none.reshape({-1, 5}).shape() == Shape{0, 5});
@@ -172,7 +172,7 @@ TEST_CASE("reshape: one -1, no other negative number, no choice left open") {
   CHECK(test::mentions(test::error_of<ShapeError>([&] { x.reshape({4, -1}); }), {"reshape", "6 elements", "[4, -1]"}));
 }
 
-TEST_CASE("arange counts exactly as far as its type does") {
+TEST_CASE("arange is exact up to the largest number of its type") {
   constexpr std::int64_t n = (1 << 24) + 4;
   const Tensor i32 = Tensor::arange(n, DType::i32);
   for (std::int64_t i = n - 8; i < n; ++i) CHECK(i32.data<std::int32_t>()[i] == i);
@@ -180,7 +180,7 @@ TEST_CASE("arange counts exactly as far as its type does") {
   CHECK(Tensor::arange(3, DType::bf16).to_vector<double>() == std::vector<double>{0, 1, 2});
 }
 
-TEST_CASE("a long sum takes its scratch from the engine's and is the same again") {
+TEST_CASE("a long sum agrees with a naive one and gives the same bits again") {
   const Tensor x = test::normal({100001}, 1);
   double naive = 0;
   for (double v : x.to_vector<double>()) naive += v;
@@ -188,7 +188,7 @@ TEST_CASE("a long sum takes its scratch from the engine's and is the same again"
   CHECK(sum(x).item() == sum(x).item());
 }
 
-TEST_CASE("memory of a device that is not there is refused, also where a constructor goes no further") {
+TEST_CASE("Reserve and Graph refuse a device that does not exist") {
   CHECK_THROWS_AS(Reserve(Device::cuda(9)), DeviceError);
   CHECK_THROWS_AS(Graph(Device::cuda(9)), DeviceError);
 }

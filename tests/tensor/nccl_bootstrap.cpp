@@ -12,7 +12,7 @@
 
 using namespace fm;
 
-TEST_CASE("a build without NCCL says so; with it, its id reaches all ranks by TCP, whose address came by a file") {
+TEST_CASE("all ranks get the same NCCL id by TCP, with an address from a file; a build without NCCL refuses") {
   SingleRank alone;
   if (nccl_version().empty()) {
     CHECK_THROWS_WITH_AS(share_nccl_id(alone), doctest::Contains("this build is without NCCL"), DeviceError);
@@ -44,7 +44,7 @@ TEST_CASE("a build without NCCL says so; with it, its id reaches all ranks by TC
   CHECK(share_nccl_id(alone) != ids[0]);
 }
 
-TEST_CASE("without a GPU ranks on GPUs are refused, with the reason") {
+TEST_CASE("without a GPU, open_nccl throws DeviceError") {
   std::string why;
   if (cuda_device_count(&why) > 0) return;
   CHECK_THROWS_AS(open_nccl(std::make_unique<SingleRank>(), Device::cuda(0)), DeviceError);

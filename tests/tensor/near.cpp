@@ -17,7 +17,7 @@ std::string message(const fm::test::Nearness& n) { return doctest::toString(n).c
 
 }  // namespace
 
-TEST_CASE("near is relative to the wanted number, at every size") {
+TEST_CASE("near allows errors relative to the wanted number, at every magnitude") {
   for (const double wanted : {1e-300, 1e-12, 1e-4, 1.0, -3.0, 7e20}) {
     CAPTURE(wanted);
     CHECK(near(wanted, wanted, 1e-15));
@@ -44,14 +44,14 @@ TEST_CASE("near refuses a comparison that could not fail") {
   CHECK_THROWS_AS(near_within(1, infinite, 0.1), std::invalid_argument);
 }
 
-TEST_CASE("the absolute forms keep to their bound") {
+TEST_CASE("near_zero and near_within accept errors up to their absolute bound and no larger ones") {
   CHECK(near_zero(-0.9e-6, 1e-6));
   CHECK(near_within(3.0009, 3, 1e-3));
   for (const double wrong : {1.1e-6, -1.1e-6, 1.0, infinite, not_a_number}) CHECK_FALSE(near_zero(wrong, 1e-6));
   for (const double wrong : {3.0011, 2.9989, 0.0, -3.0, infinite, not_a_number}) CHECK_FALSE(near_within(wrong, 3, 1e-3));
 }
 
-TEST_CASE("a failure says both numbers and the error that was seen") {
+TEST_CASE("the message of a failure contains both numbers, the error and the allowed error") {
   CHECK(message(near(1.5, 1, 1e-3)) == "value 1.5, wanted 1, relative error 0.5, allowed 0.001");
   CHECK(message(near(0, 1e-7, 1e-5)) == "value 0, wanted 9.9999999999999995e-08, relative error 1, allowed 1e-05");
   CHECK(message(near_zero(0.25, 1e-6)) == "value 0.25, wanted 0, absolute error 0.25, allowed 1e-06");

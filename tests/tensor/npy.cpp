@@ -55,7 +55,7 @@ std::string text(const Tensor& a) {
 
 }  // namespace
 
-TEST_CASE("arrays of every type come back, whole and streamed") {
+TEST_CASE("arrays of every type, written whole or streamed, are read back") {
   TemporaryFile file;
   const std::vector<std::uint8_t> pixels = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
   {
@@ -90,7 +90,7 @@ TEST_CASE("arrays of every type come back, whole and streamed") {
 }
 
 // NumPy decodes a name without the flag as code page 437. The flag is in byte 6 of a local and byte 8 of a central header.
-TEST_CASE("names beyond ASCII say that they are UTF-8") {
+TEST_CASE("member names with non-ASCII characters are marked as UTF-8; invalid names are refused") {
   TemporaryFile file;
   const std::string model = "\u6a21\u578b";
   {
@@ -116,7 +116,7 @@ TEST_CASE("names beyond ASCII say that they are UTF-8") {
   CHECK(flags(model) == 1 << 11);
 }
 
-TEST_CASE("a checksum of 0 is none, another that is wrong is an error") {
+TEST_CASE("a checksum of 0 means no checksum; any other wrong checksum is an error") {
   const std::string content = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }", "abc");
   TemporaryFile file;
   for (const bool packed : {false, true}) {
@@ -127,13 +127,13 @@ TEST_CASE("a checksum of 0 is none, another that is wrong is an error") {
   }
 }
 
-TEST_CASE("an archive that is not finished leaves nothing") {
+TEST_CASE("an archive that is not finished leaves no file behind") {
   TemporaryFile file;
   { NpzWriter(file.path).add<float>("x", {6}, ramp(6)); }
   CHECK(fs::is_empty(file.path.parent_path()));
 }
 
-TEST_CASE("npy files alone; NumPy's header forms") {
+TEST_CASE("single .npy files, and all forms of NumPy's header") {
   TemporaryFile file;
   write_npy<float>(file.path, {3, 2}, ramp(6));
   CHECK(list<float>(read_npy(file.path)) == ramp(6));
@@ -148,7 +148,7 @@ TEST_CASE("npy files alone; NumPy's header forms") {
   CHECK(parse(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4), }", "")).numel() == 0);
 }
 
-TEST_CASE("wrong npy files are named") {
+TEST_CASE("each invalid .npy file gives an error with its name and the reason") {
   const auto error = [](const std::string& bytes) -> std::string {
     try {
       parse(bytes);
@@ -181,7 +181,7 @@ TEST_CASE("wrong npy files are named") {
   CHECK_THROWS_AS(npy_header(DType::bf16, {1}), DTypeError);
 }
 
-TEST_CASE("a deflated member, as numpy.savez_compressed writes, with 32-bit records") {
+TEST_CASE("a deflated member with 32-bit records, as numpy.savez_compressed writes it; wrong sizes are errors") {
   const std::string content = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1000,), }", std::string(1000, 'x'));
   const auto archive = [&](std::uint32_t size) {
     return zip_of({{"x.npy", content, true}}, [&](std::vector<Entry>& entries) { entries[0].size = size; });
@@ -211,7 +211,7 @@ TEST_CASE("a reference batch of ADM's evaluator, stored and deflated") {
   }
 }
 
-TEST_CASE("an archive that unpacks to far more than it is, and members that share bytes") {
+TEST_CASE("a zip bomb and an archive whose members overlap are refused") {
   TemporaryFile file;
   const std::size_t size = 80 << 20;
   const std::string zeros =
@@ -224,7 +224,7 @@ TEST_CASE("an archive that unpacks to far more than it is, and members that shar
   CHECK_THROWS_WITH_AS(NpzReader{file.path}, doctest::Contains("members \"x.npy\" and \"y.npy\" overlap"), FileError);
 }
 
-TEST_CASE("any cut or flipped byte of an archive is an error or changes nothing") {
+TEST_CASE("a truncated or changed archive is an error or gives the same array") {
   TemporaryFile file;
   {
     NpzWriter out(file.path);

@@ -80,7 +80,7 @@ Tensor floats(const std::vector<float>& v) { return Tensor::from(v, {static_cast
 
 }  // namespace
 
-TEST_CASE("sin and cos of any number") {
+TEST_CASE("sin and cos of arguments of any size") {
   std::vector<float> angles{0.0f, 1.0f, 1048576.0f, 1048577.0f, -1048577.0f, 1e7f, -3e9f, 3.5e15f, 4e15f, 1e19f, -1e19f, 1e30f, 3e38f, -3.4e38f};
   for (int i = 0; i < 400; ++i) angles.push_back(static_cast<float>(std::ldexp(1.0 + i / 401.0, i % 128)));     // every exponent
   const Tensor x = floats(angles), g = normal(x.shape(), 3, DType::f32);
@@ -107,7 +107,7 @@ TEST_CASE("sin and cos of any number") {
   });
 }
 
-TEST_CASE("log-softmax and cross-entropy of rows with an offset are as exact as without") {
+TEST_CASE("log-softmax and cross-entropy are as accurate with an offset added to all logits as without") {
   const std::int64_t rows = 64, classes = 1000;
   const Tensor labels = Tensor::arange(rows, DType::i64), p = softmax(normal({rows, classes}, 7, DType::f32));
   for (const double offset : {0.0, 30.0, 300.0, 3000.0, 1e6}) {
@@ -119,7 +119,7 @@ TEST_CASE("log-softmax and cross-entropy of rows with an offset are as exact as 
   }
 }
 
-TEST_CASE("offsets beyond the last digit of the logarithm") {
+TEST_CASE("log-softmax and cross-entropy are accurate where the spacing of floats at a row's offset exceeds the logarithm") {
   each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (const DType dtype : {DType::f32, DType::f64}) {
@@ -138,7 +138,7 @@ TEST_CASE("offsets beyond the last digit of the logarithm") {
   });
 }
 
-TEST_CASE("a probability of zero and a row of one class") {
+TEST_CASE("log-softmax with a logit of -infinity or NaN, and cross-entropy of a single class") {
   const Tensor y = log_softmax(floats({-HUGE_VALF, 1, 2}).reshape({1, 3}));
   const auto values = y.to_vector<double>();
   CHECK(values[0] == -HUGE_VAL);
@@ -147,7 +147,7 @@ TEST_CASE("a probability of zero and a row of one class") {
   CHECK(std::isnan(log_softmax(floats({NAN, 1}).reshape({1, 2})).to_vector<double>()[1]));
 }
 
-TEST_CASE("slopes of gates do not cancel where the sigmoid is near 1") {
+TEST_CASE("derivatives of GELU, SiLU and SwiGLU lose no digits where the sigmoid is near 1") {
   const Tensor x = affine(random_uniform({20000}, {.seed = 1}), 12, -6);
   check_errors([](const Vars& v) { return gelu_tanh(v[0]); }, {x}, 1e-7, 2e-7, 2e-7);
   check_errors([](const Vars& v) { return silu(v[0]); }, {x}, 1e-7, 1e-7, 1e-7);
@@ -161,7 +161,7 @@ TEST_CASE("slopes of gates do not cancel where the sigmoid is near 1") {
   CHECK(silu_far[1] == 1);
 }
 
-TEST_CASE("long rows: softmax, norms") {
+TEST_CASE("softmax and norms of long rows are accurate") {
   check_errors([](const Vars& v) { return softmax(v[0]); }, {normal({8, 4096}, 1, DType::f32)}, 1.2e-7, 1.2e-7, 1.2e-7);
   check_errors([](const Vars& v) { return layer_norm(v[0], {}, {}, 1e-6); }, {normal({8, 4096}, 1, DType::f32)}, 1e-7, 1e-7, 1e-7);
   check_errors([](const Vars& v) { return rms_norm(v[0], {}, 1e-6); }, {normal({8, 4096}, 1, DType::f32)}, 1e-7, 1e-7, 1e-7);
@@ -215,7 +215,7 @@ TEST_CASE("sums of squares and all_finite over the whole range of each type") {
   CHECK_THROWS_AS(all_finite(Tensor()), Error);
 }
 
-TEST_CASE("attention: many keys, and scores of thousands") {
+TEST_CASE("attention with 8192 keys, and with scores in the thousands") {
   const auto f = [](const Vars& v) { return attention(v[0], v[1], v[2]); };
   const auto n = [](const Shape& s, std::uint64_t seed) { return normal(s, seed, DType::f32); };
   const double order = default_device().is_cuda() ? 5 : 1;                        // a GPU adds the keys one after the other

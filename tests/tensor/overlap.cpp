@@ -38,7 +38,7 @@ bool repeats(const Shape& shape, const Strides& strides) {
 
 }  // namespace
 
-TEST_CASE("overlaps_itself is exact") {
+TEST_CASE("overlaps_itself agrees with a naive search for all tested shapes and strides") {
   const Tensor memory = Tensor::zeros({200});
   for (std::int64_t a : {1, 2, 3, 4})
     for (std::int64_t b : {1, 2, 3, 5})
@@ -56,7 +56,7 @@ TEST_CASE("overlaps_itself is exact") {
   CHECK_FALSE(overlaps_itself(Tensor::scalar(1)));
 }
 
-TEST_CASE("a copy reads what was there before") {
+TEST_CASE("a copy between overlapping views reads the values from before the copy") {
   const auto copied = [](const Tensor& to, const Tensor& from) {
     const Doubles want = values(from.expand(to.shape()).clone());
     to.copy_from(from);
@@ -87,7 +87,7 @@ TEST_CASE("a copy reads what was there before") {
   CHECK(values(as_f32) == Doubles{0, 1, 2, 3, 4, 5, 6, 7});
 }
 
-TEST_CASE("what holds an element twice cannot be written to") {
+TEST_CASE("writing to a view that holds an element twice is an error") {
   const Tensor x = square(), row = x.slice(0, 0, 1).expand({3, 3}), windows = Tensor::arange(5).as_strided({3, 3}, {1, 1});
   for (const Tensor& to : {row, windows, x.unsqueeze(2).expand({3, 3, 2}), Tensor::scalar(1).expand({2})}) {
     const Doubles before = values(to);
@@ -106,7 +106,7 @@ TEST_CASE("what holds an element twice cannot be written to") {
   CHECK_THROWS_AS(x.copy_from(Tensor()), Error);
 }
 
-TEST_CASE("sums in place whose term is the sum itself, turned or moved") {
+TEST_CASE("add_into adds the old values when the term is the sum itself, transposed or shifted") {
   for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
     const auto added = [](const Tensor& to, const Tensor& term) {
       const Doubles want = values(add(to, term * 2.0));
@@ -128,7 +128,7 @@ TEST_CASE("sums in place whose term is the sum itself, turned or moved") {
   CHECK_THROWS_AS(add_into(ints, ints), DTypeError);
 }
 
-TEST_CASE("a product that is added to one of its own factors") {
+TEST_CASE("matmul_into adds the right product when its result is one of its own factors") {
   for (const DType dtype : {DType::f32, DType::f64}) {
     Tensor a = normal({70, 70}, 1, dtype);
     const Tensor b = normal({70, 70}, 2, dtype), want = a + matmul(a, b);
@@ -141,7 +141,7 @@ TEST_CASE("a product that is added to one of its own factors") {
   }
 }
 
-TEST_CASE("gradients of attention are not written over what they are made of") {
+TEST_CASE("attention_pull refuses outputs that overlap its operands, and outputs of the wrong shape or type") {
   const Tensor qkv = normal({1, 5, 12}, 1), gx = Tensor::zeros({1, 5, 12}, DType::f64);
   const Qkv in = split_qkv(qkv, 2), out = split_qkv(gx, 2);
   const AttentionSaved saved = attention_value(in);

@@ -32,7 +32,7 @@ template <class F> std::string thrown(const F& f) {
 
 }  // namespace
 
-TEST_CASE("every index once") {
+TEST_CASE("parallel_for calls its function once for every index") {
   for (const int threads : {1, 2, 3, 8}) {
     const Threads scope(threads);
     for (const std::int64_t n : {0, 1, 2, 7, 100}) {
@@ -43,7 +43,7 @@ TEST_CASE("every index once") {
   }
 }
 
-TEST_CASE("the exception of the smallest index comes to the caller, and every other index was called") {
+TEST_CASE("parallel_for throws the exception of the smallest index, after calling every other index") {
   for (const int threads : {1, 2, 3, 8})
     for (const std::int64_t cost : {std::int64_t{1}, costly}) {
       CAPTURE(threads);
@@ -62,7 +62,7 @@ TEST_CASE("the exception of the smallest index comes to the caller, and every ot
     }
 }
 
-TEST_CASE("an exception of the last index, one of another type, and one inside a parallel_for inside a parallel_for") {
+TEST_CASE("exceptions of the last index, of any type and from a nested parallel_for reach the caller") {
   const Threads scope(3);
   CHECK(thrown([] { parallel_for(50, costly, [](std::int64_t i) { if (i == 49) throw std::runtime_error("last"); }); }) == "last");
   CHECK_THROWS_AS(parallel_for(50, costly, [](std::int64_t i) { if (i > 3) throw i; }), std::int64_t);
@@ -73,7 +73,7 @@ TEST_CASE("an exception of the last index, one of another type, and one inside a
         }) == "2 3");
 }
 
-TEST_CASE("the thrown object is released") {
+TEST_CASE("parallel_for destroys each thrown object") {
   struct Counted {
     std::atomic<int>* alive;
     explicit Counted(std::atomic<int>* a) : alive(a) { ++*alive; }

@@ -26,7 +26,7 @@ TEST_CASE("a random key maps seed, stream, index and draw to their words") {
   CHECK(key.block(0x85a308d3243f6a88ull, 0x13198a2e) == PhiloxBlock{{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}});
 }
 
-TEST_CASE("names become FNV-1a's published hashes") {
+TEST_CASE("hashes of names equal the published FNV-1a hashes") {
   static_assert(name_hash("") == 0xcbf29ce484222325u);
   static_assert(name_hash("a") == 0xaf63dc4c8601ec8cu);
   static_assert(name_hash("foobar") == 0x85944171f73967e8u);

@@ -13,7 +13,7 @@
 
 using namespace fm;
 
-TEST_CASE("products and traffic are counted under operation, phase and place") {
+TEST_CASE("floating-point operations and bytes are counted by phase, place and operation") {
   const Tensor a = Tensor::ones({3, 5}), b = Tensor::ones({5, 7});
   std::string place;
   Profile profile(place);
@@ -39,7 +39,7 @@ TEST_CASE("products and traffic are counted under operation, phase and place") {
 }
 
 // The clock is read just outside and just inside the profiled part, so that the bounds hold however long this thread waits for a core.
-TEST_CASE("an operation inside another is counted alone, and all seconds add up") {
+TEST_CASE("the time of an inner operation is not counted in the outer one; all times add up to the total") {
   using Clock = std::chrono::steady_clock;
   const auto seconds = [](Clock::time_point from, Clock::time_point to) { return std::chrono::duration<double>(to - from).count(); };
   const std::string place;
@@ -70,7 +70,7 @@ TEST_CASE("an operation inside another is counted alone, and all seconds add up"
   CHECK(of("outer").seconds <= seconds(start, over) - seconds(inside, until) + rounding);
 }
 
-TEST_CASE("without a profile nothing is recorded, and there is one at a time") {
+TEST_CASE("without a profile nothing is recorded; a second profile on the same thread is refused") {
   CHECK(Profile::current() == nullptr);
   count_work(1, 1);
   const std::string place;

@@ -157,7 +157,7 @@ struct Door {
 
 }  // namespace
 
-TEST_CASE("what listens at rank 0's address and is something else is named, whatever it says") {
+TEST_CASE("another program at rank 0's address is refused, and the error quotes its first bytes") {
   const auto says = [](const std::string& bytes) { return Impostor::Talk([bytes](const Socket& s) { receive(s, 20), send(s, bytes); }); };
   const auto keeps_open = [](const std::string& bytes) { return Impostor::Talk([bytes](const Socket& s) { send(s, bytes), receive(s, 1 << 20); }); };
   const std::string not_rank_0 = "refused: rank 1: the program at HERE is not rank 0 of flowmap: ";
@@ -175,7 +175,7 @@ TEST_CASE("what listens at rank 0's address and is something else is named, what
   CHECK(met(keeps_open(older)) == "refused: rank 1: rank 0 at HERE is of another version of this program (protocol 1, this rank's is 2): start all ranks from the same build");
 }
 
-TEST_CASE("a verdict is not believed without its proof, its lengths and its list not without their bounds") {
+TEST_CASE("a verdict with a wrong proof, an excessive length or an invalid list of ranks is refused") {
   const std::string not_rank_0 = "refused: rank 1: the program at HERE is not rank 0 of flowmap: ", no_list = not_rank_0 + "its list of ranks is invalid";
   const std::string good = good_list;
   CHECK(with_genuine(Verdict::welcome, "") == no_list);
@@ -208,7 +208,7 @@ TEST_CASE("a verdict is not believed without its proof, its lengths and its list
         }) == "lost: rank 0 at HERE ended or stopped answering before all ranks had connected");
 }
 
-TEST_CASE("strangers that send nothing, or nonsense, or slowly, delay no rank") {
+TEST_CASE("connections that send nothing, nonsense or only part of a hello do not delay a rank") {
   Door d;
   Admission door = d.open({.secret = "s", .prove_within = 1e9, .most_pending = 20});         // the proof of each could take years
   std::vector<Socket> idle;
@@ -232,7 +232,7 @@ TEST_CASE("strangers that send nothing, or nonsense, or slowly, delay no rank") 
   rank.join();
 }
 
-TEST_CASE("a connection that has not proved itself in time is closed") {
+TEST_CASE("a connection that sends no proof within the time limit is closed") {
   Door d;
   Admission door = d.open({.secret = "s", .prove_within = 0});
   const Socket silent = connect_here(d.port);
@@ -242,7 +242,7 @@ TEST_CASE("a connection that has not proved itself in time is closed") {
   end.join();
 }
 
-TEST_CASE("a wrong proof, a replayed one, and another hello than was proved are turned away") {
+TEST_CASE("a wrong proof, a replayed proof and a proof for another hello are refused") {
   Door d;
   std::vector<int> warned;
   Admission door = d.open({.secret = "right", .wrong_secret = [&](int rank, const std::string& address) {
@@ -282,7 +282,7 @@ TEST_CASE("a wrong proof, a replayed one, and another hello than was proved are 
   CHECK(warned == std::vector<int>{1, 1, 7, 1});
 }
 
-TEST_CASE("ranks of other secrets are rejected with the reason, and keep no rank from joining") {
+TEST_CASE("ranks with another secret are refused with the reason; the right rank can still join") {
   std::atomic<int> warned = 0;
   TcpJob job(2, {.deadline = 60, .secret = "right"});
   TcpRendezvous zero = job.place(0);
@@ -301,7 +301,7 @@ TEST_CASE("ranks of other secrets are rejected with the reason, and keep no rank
   CHECK(warned == 1);                                     // only once, however many connect
 }
 
-TEST_CASE("who is missing, who is connected already, who belongs elsewhere") {
+TEST_CASE("missing ranks are named in the error; a rank of another job, with another size or beyond the size is refused") {
   const std::string at = "127.0.0.1:";
   CHECK(refusal({"127.0.0.1", 0, "job", 0, 3, 0.3}).starts_with("lost: ranks 1, 2 of 3 did not connect to 127.0.0.1:"));
   CHECK(refusal({"127.0.0.1", 0, "job", 0, 3, 0.3}).ends_with(" within 0.3 s"));
@@ -320,7 +320,7 @@ TEST_CASE("who is missing, who is connected already, who belongs elsewhere") {
   CHECK(first == zero);
 }
 
-TEST_CASE("two processes with one rank: the second is refused; one that has gone again leaves its place to another") {
+TEST_CASE("a second process with the same rank is refused until the first one has left") {
   TcpJob job(3, {.deadline = 60});
   std::thread rank_0([&] { CHECK(refusal(job.place(0)) == "no error"); });
   Joined j = join_twice(job.port(), 3);
@@ -336,7 +336,7 @@ TEST_CASE("two processes with one rank: the second is refused; one that has gone
   rank_0.join(), rank_1.join();
 }
 
-TEST_CASE("a request to stop ends every wait: for ranks, for rank 0, for its answer, for its address") {
+TEST_CASE("a stop request ends each wait: for the other ranks, for rank 0, for its answer and for its address") {
   const auto third_time = [] {
     return [n = std::make_shared<std::atomic<int>>(0)] { return ++*n < 3 ? std::string() : std::string("SIGTERM"); };
   };
@@ -395,7 +395,7 @@ TEST_CASE("ranks listen at the given address and nowhere else") {
   CHECK_THROWS_WITH_AS(listen_at("no-such-host.invalid", 4000, a_minute()), doctest::Contains("this name is unknown on this machine"), ConfigError);
 }
 
-TEST_CASE("without a secret rank 0 says for whom its port is open, unless it is this machine's alone") {
+TEST_CASE("without a secret, rank 0 warns that its port is open, unless only this machine can reach the port") {
   const auto warnings = [](const std::string& host, const std::string& secret) {
     std::string all;
     TcpRendezvous w{.host = host, .rank = 0, .size = 2, .deadline = 0.1, .secret = secret};
@@ -409,7 +409,7 @@ TEST_CASE("without a secret rank 0 says for whom its port is open, unless it is 
   CHECK(warnings("0.0.0.0", "").starts_with("without FLOWMAP_RENDEZVOUS_SECRET anyone who reaches 0.0.0.0:"));
 }
 
-TEST_CASE("an address that cannot be reached: why, and for how long it was tried") {
+TEST_CASE("the error for an unreachable address states the reason and how long rank 1 tried") {
   CHECK(refusal({"no-such-host.invalid", 4000, "", 1, 2, 0.2}).starts_with("lost: rank 1: rank 0 at no-such-host.invalid:4000 could not be reached: the name no-such-host.invalid is unknown on this machine ("));
   int closed_port = 0;
   {
@@ -424,7 +424,7 @@ TEST_CASE("an address that cannot be reached: why, and for how long it was tried
   CHECK(never.starts_with("refused: rank 1: rank 0 at 255.255.255.255:4000 could not be reached: "));
 }
 
-TEST_CASE("hellos and lists: round trips, and whatever is not one") {
+TEST_CASE("hellos and lists of ranks are encoded and decoded; malformed ones are refused") {
   const Hello h = hello_of(3, 9, HelloPurpose::notice_line, 65535);
   const auto again = decode_hello(encode(h));
   REQUIRE(again);

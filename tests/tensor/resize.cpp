@@ -45,7 +45,7 @@ TEST_CASE("antialiased bicubic weights, 37 to 16 and 32") {
   check_row(s, 16, 17, {-0.0633982, 0.4845796, 0.6375291, -0.0587105});
 }
 
-TEST_CASE("bilinear: 4 to 8 and 4 to 2 by hand") {
+TEST_CASE("bilinear resizing from 4 to 8 and from 4 to 2 gives the values computed by hand") {
   const Resampling up = resampling(4, 8, Interpolation::bilinear);
   check_row(up, 0, 0, {1.0});
   check_row(up, 1, 0, {0.75, 0.25});
@@ -86,7 +86,7 @@ TEST_CASE("resample along a dimension equals the dense product, in every float t
   CHECK_THROWS_AS(resample(normal({3, 4}, 1), 1, resampling(5, 2, Interpolation::bilinear)), ShapeError);
 }
 
-TEST_CASE("push and pull are transposes of each other") {
+TEST_CASE("push and pull of resize are transposes of each other") {
   for (const Interpolation kind : kinds) {
     const Tensor x = normal({2, 5, 8}, 1), dx = normal({2, 5, 8}, 2), gy = normal({2, 3, 12}, 3);
     Tape tape;

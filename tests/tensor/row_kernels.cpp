@@ -20,7 +20,7 @@ using Count = std::int64_t;
 // ---- norms ------------------------------------------------------------------------------------------------------------------------------
 
 struct NormCase {
-  bool centred;
+  bool centered;
   Count rows, width, share;
   bool weight, bias, scale, shift;
 };
@@ -47,7 +47,7 @@ template <class T> Array<T> norm_value(const NormCase& c, const NormArrays<T>& i
   Array<T> mean, rstd, y(c.rows * c.width);
   const auto args = norm_args(c, in, mean, rstd);
   const auto& k = row_kernels().of<T>();
-  (c.centred ? k.layer_norm_value : k.rms_norm_value)(args, y.data());
+  (c.centered ? k.layer_norm_value : k.rms_norm_value)(args, y.data());
   return y;
 }
 
@@ -57,7 +57,7 @@ D norm_naive(const NormCase& c, const NormArrays<double>& in) {
     const double* x = &in.x[r * c.width];
     const double* mod = &in.mod[r / c.share * 3 * c.width];
     double mean = 0, var = 0;
-    if (c.centred) for (Count i = 0; i < c.width; ++i) mean += x[i] / c.width;
+    if (c.centered) for (Count i = 0; i < c.width; ++i) mean += x[i] / c.width;
     for (Count i = 0; i < c.width; ++i) var += (x[i] - mean) * (x[i] - mean) / c.width;
     for (Count i = 0; i < c.width; ++i) {
       double u = (x[i] - mean) / std::sqrt(var + 1e-5);
@@ -76,7 +76,7 @@ D norm_push(const NormCase& c, const NormArrays<double>& in, const NormArrays<do
   D mean, rstd, y(c.rows * c.width), dy(c.rows * c.width);
   const auto args = norm_args(c, in, mean, rstd);
   const auto& k = row_kernels().f64;
-  (c.centred ? k.layer_norm_value : k.rms_norm_value)(args, y.data());
+  (c.centered ? k.layer_norm_value : k.rms_norm_value)(args, y.data());
   rows::NormPush<double> t;
   if (dx) t.dx = d.x.data();
   if (weights && c.weight) t.dweight = d.w.data();
@@ -84,7 +84,7 @@ D norm_push(const NormCase& c, const NormArrays<double>& in, const NormArrays<do
   if (modulation && c.scale) t.dscale = d.mod.data() + c.width;
   if (modulation && c.shift) t.dshift = d.mod.data();
   t.ld = 3 * c.width, t.dy = dy.data();
-  (c.centred ? k.layer_norm_push : k.rms_norm_push)(args, t);
+  (c.centered ? k.layer_norm_push : k.rms_norm_push)(args, t);
   return dy;
 }
 
@@ -92,7 +92,7 @@ template <class T> NormArrays<T> norm_pull(const NormCase& c, const NormArrays<T
   Array<T> mean, rstd, y(c.rows * c.width), workspace(rows::norm_workspace(c.rows, c.width, c.share));
   const auto args = norm_args(c, in, mean, rstd);
   const auto& k = row_kernels().of<T>();
-  (c.centred ? k.layer_norm_value : k.rms_norm_value)(args, y.data());
+  (c.centered ? k.layer_norm_value : k.rms_norm_value)(args, y.data());
   NormArrays<T> g{Array<T>(in.x.size()), Array<T>(in.w.size()), Array<T>(in.b.size()), Array<T>(in.mod.size())};
   rows::NormPull<T> t;
   t.gy = gy.data(), t.gx = g.x.data(), t.ld = 3 * c.width, t.workspace = workspace.data();
@@ -100,7 +100,7 @@ template <class T> NormArrays<T> norm_pull(const NormCase& c, const NormArrays<T
   if (c.bias) t.gbias = g.b.data();
   if (c.scale) t.gscale = g.mod.data() + c.width;
   if (c.shift) t.gshift = g.mod.data();
-  (c.centred ? k.layer_norm_pull : k.rms_norm_pull)(args, t);
+  (c.centered ? k.layer_norm_pull : k.rms_norm_pull)(args, t);
   return g;
 }
 
@@ -170,18 +170,18 @@ Array<T> cross_entropy(Count rows, Count n, const Array<T>& x, const Count* labe
 
 }  // namespace
 
-TEST_CASE("norms: value, push, pull") {
+TEST_CASE("row kernels: norms and their push and pull") {
   each_isa([](const std::string& isa) {
     CAPTURE(isa);
-    for (bool centred : {false, true})
-      for (const NormCase& c : {NormCase{centred, 6, 37, 1, false, false, false, false},
-                                NormCase{centred, 6, 37, 1, true, true, true, true},
-                                NormCase{centred, 12, 48, 3, false, false, true, true},
-                                NormCase{centred, 12, 7, 4, true, false, true, false},
-                                NormCase{centred, 150, 33, 5, true, true, true, true},
-                                NormCase{centred, 70, 16, 70, true, true, false, false},
-                                NormCase{centred, 3, 1, 1, true, true, false, true}}) {
-        CAPTURE(centred);
+    for (bool centered : {false, true})
+      for (const NormCase& c : {NormCase{centered, 6, 37, 1, false, false, false, false},
+                                NormCase{centered, 6, 37, 1, true, true, true, true},
+                                NormCase{centered, 12, 48, 3, false, false, true, true},
+                                NormCase{centered, 12, 7, 4, true, false, true, false},
+                                NormCase{centered, 150, 33, 5, true, true, true, true},
+                                NormCase{centered, 70, 16, 70, true, true, false, false},
+                                NormCase{centered, 3, 1, 1, true, true, false, true}}) {
+        CAPTURE(centered);
         CAPTURE(c.rows);
         CAPTURE(c.width);
         check_norm(c);
@@ -189,7 +189,7 @@ TEST_CASE("norms: value, push, pull") {
   });
 }
 
-TEST_CASE("softmax and log-softmax") {
+TEST_CASE("row kernels: softmax and log-softmax") {
   const Count rows = 5;
   each_isa([&](const std::string& isa) {
     CAPTURE(isa);
@@ -226,7 +226,7 @@ TEST_CASE("softmax and log-softmax") {
   });
 }
 
-TEST_CASE("swiglu") {
+TEST_CASE("row kernels: SwiGLU") {
   each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (Count half : {1, 5, 24, 67}) {
@@ -255,7 +255,7 @@ TEST_CASE("swiglu") {
   });
 }
 
-TEST_CASE("gated residual") {
+TEST_CASE("row kernels: gated residual") {
   each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (Count share : {1, 3, 12}) {
@@ -292,7 +292,7 @@ TEST_CASE("gated residual") {
   });
 }
 
-TEST_CASE("cross-entropy of logits") {
+TEST_CASE("row kernels: cross-entropy of logits") {
   const Count rows = 6;
   each_isa([&](const std::string& isa) {
     CAPTURE(isa);
@@ -335,7 +335,7 @@ TEST_CASE("cross-entropy of logits") {
   });
 }
 
-TEST_CASE("rope on packed qkv rows") {
+TEST_CASE("row kernels: RoPE on packed qkv rows") {
   const Count batch = 2, tokens = 5, heads = 3;
   each_isa([&](const std::string& isa) {
     CAPTURE(isa);
@@ -365,7 +365,7 @@ TEST_CASE("rope on packed qkv rows") {
   });
 }
 
-TEST_CASE("the same bits for any number of threads") {
+TEST_CASE("row kernels: the same bits for any number of threads") {
   const NormCase c{true, 600, 131, 3, true, true, true, true};
   const auto in = norm_arrays(c, 10);
   const NormArrays<float> in32{cast<float>(in.x), cast<float>(in.w), cast<float>(in.b), cast<float>(in.mod)};

@@ -42,7 +42,7 @@ bool same(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-TEST_CASE("every type, scalars, empty and strided tensors come back bit for bit") {
+TEST_CASE("every type, and scalar, empty and strided tensors, are written and read back bit for bit") {
   const TempFolder folder;
   NamedTensors in;
   for (DType d : {DType::u8, DType::i32, DType::bf16, DType::f32, DType::f64, DType::i64}) {
@@ -81,7 +81,7 @@ TEST_CASE("every type, scalars, empty and strided tensors come back bit for bit"
   CHECK(read_file(path) == before);
 }
 
-TEST_CASE("the bytes are those of the format's own writer") {
+TEST_CASE("the written bytes equal those of the official safetensors writer") {
   const TempFolder folder;
   const Tensor a = Tensor::from<float>({-1}, {}), b = Tensor::from<float>({1, 2}, {2}), c = Tensor::from<std::uint8_t>({7}, {1, 1});
   save_safetensors(folder / "x", {{"b", b}, {"a", a}, {"c", c}}, {{"format", "pt"}});
@@ -96,7 +96,7 @@ TEST_CASE("the bytes are those of the format's own writer") {
   CHECK(Safetensors(folder / "none").size() == 0);
 }
 
-TEST_CASE("F16 is read as f32, BOOL as u8; data out of alignment is copied") {
+TEST_CASE("F16 is read as f32 and BOOL as u8; unaligned data are copied") {
   const TempFolder folder;
   // 1, -2, 65504, 2^-24, -0, inf, 2^-14, nan as halves
   const std::uint16_t halves[] = {0x3c00, 0xc000, 0x7bff, 0x0001, 0x8000, 0x7c00, 0x0400, 0x7e00};
@@ -115,7 +115,7 @@ TEST_CASE("F16 is read as f32, BOOL as u8; data out of alignment is copied") {
   CHECK(std::isnan(h[7]));
 }
 
-TEST_CASE("a tensor that cannot be read is an error for itself alone") {
+TEST_CASE("a tensor that cannot be read does not prevent reading the others") {
   const TempFolder folder;
   const auto path = folder / "mixed.safetensors";
   write_atomically(path, file_of(R"({"f4":{"dtype":"F4","shape":[4],"data_offsets":[4,6]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
@@ -136,14 +136,14 @@ TEST_CASE("a tensor that cannot be read is an error for itself alone") {
   CHECK(unread[1].name == "nine");
 }
 
-TEST_CASE("writing to a view changes neither the file nor crashes") {
+TEST_CASE("writing to a tensor that was read from a file does not change the file") {
   const TempFolder folder;
   save_safetensors(folder / "x", {{"a", Tensor::arange(4)}});
   Safetensors(folder / "x")["a"].fill(9);
   CHECK(Safetensors(folder / "x")["a"].to_vector<float>() == std::vector<float>{0, 1, 2, 3});
 }
 
-TEST_CASE("damaged files: one clear line each") {
+TEST_CASE("each damaged safetensors file gives one clear line as its error") {
   const auto entry = [](const std::string& e, const std::string& data = "1234") { return file_of("{" + e + "}", data); };
   const std::string good = R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
   REQUIRE(refusal(entry(good)) == "no FileError");
@@ -197,7 +197,7 @@ TEST_CASE("damaged files: one clear line each") {
   }
 }
 
-TEST_CASE("every prefix and every flipped header bit is refused or read, never a crash") {
+TEST_CASE("a truncated safetensors file is refused; one with a flipped header bit is refused or read, without a crash") {
   const TempFolder folder;
   save_safetensors(folder / "x", {{"a", Tensor::arange(4)}, {"b", Tensor::arange(3, DType::bf16)}}, {{"k", "v"}});
   const std::string bytes = read_file(folder / "x");
@@ -209,7 +209,7 @@ TEST_CASE("every prefix and every flipped header bit is refused or read, never a
   }
 }
 
-TEST_CASE("files that cannot be opened or written") {
+TEST_CASE("the error for a file that cannot be read or written states the reason") {
   const TempFolder folder;
   CHECK(message([&] { Safetensors(folder / "absent"); }).find("No such file") != std::string::npos);
   CHECK(message([&] { Safetensors(folder.path()); }).find("directory") != std::string::npos);

@@ -81,7 +81,7 @@ TEST_CASE("files of PyTorch 1.13 and 2 are read bit for bit") {
   }
 }
 
-TEST_CASE("numbers, text, lists and nothing") {
+TEST_CASE("numbers, texts, lists, dicts and None in a checkpoint") {
   for (const char* file : {"training-1.13.pt", "training-2.pt"}) {
     const TorchValue root = open_torch_file(golden / file);
     const auto at = [&](const char* key) { return *root.find(key); };
@@ -108,7 +108,7 @@ TEST_CASE("numbers, text, lists and nothing") {
   }
 }
 
-TEST_CASE("strided tensors are views; shared storages stay shared and outlive the file's handle") {
+TEST_CASE("strided tensors are views; shared storages stay shared after the file is closed") {
   NamedTensors tensors = torch_state_dict(open_torch_file(golden / "strided-2.pt"), "", "strided-2.pt").tensors;
   std::map<std::string, Tensor> by_name(tensors.begin(), tensors.end());
   const Tensor base = by_name["base"];
@@ -120,14 +120,14 @@ TEST_CASE("strided tensors are views; shared storages stay shared and outlive th
   CHECK(by_name["expanded"].strides()[0] == 0);
 }
 
-TEST_CASE("the statistics of RAE's latents may lack a mean") {
+TEST_CASE("the file of RAE's latent statistics may have None as its mean") {
   const TorchValue stat = open_torch_file(golden / "stat-1.13.pt");
   CHECK(stat.find("mean")->is(PickleKind::none));
   CHECK(stat.find("var")->tensor().shape() == Shape{2, 3, 3});
   CHECK(torch_state_dict(stat, "", "stat.pt").tensors.size() == 1);
 }
 
-TEST_CASE("state dicts are found in their wrappers, or where a key says") {
+TEST_CASE("a state dict is found inside its wrapper, or under a given key") {
   const auto first = [](const char* file, const std::string& key) {
     return torch_state_dict(open_torch_file(golden / file), key, file).tensors.at(0).second.to_vector<float>();
   };
@@ -139,7 +139,7 @@ TEST_CASE("state dicts are found in their wrappers, or where a key says") {
   CHECK(first("training-2.pt", "") == ema);  // as the published code chooses
 }
 
-TEST_CASE("what is not there is named, with what is") {
+TEST_CASE("the error for a missing entry lists the entries that exist") {
   const auto error = [](const char* file, const std::string& key) {
     return error_of([&] { torch_state_dict(open_torch_file(golden / file), key, file); });
   };
@@ -208,7 +208,7 @@ struct SparseZip {
 
 }  // namespace
 
-TEST_CASE("beyond 4 GiB: 64-bit sizes, storages mapped where they lie") {
+TEST_CASE("a file beyond 4 GiB with 64-bit sizes is read") {
   const TempFolder folder;
   const fs::path path = folder / "large.pt";
   const std::int64_t bytes = (std::int64_t{9} << 29) + 64, row = std::int64_t{1} << 29;  // 4.5 GiB and 64 bytes

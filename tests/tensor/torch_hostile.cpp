@@ -276,7 +276,7 @@ long peak_kib() {
 
 }  // namespace
 
-TEST_CASE("each damaged or hostile file is one clear line") {
+TEST_CASE("each damaged or hostile PyTorch file gives one clear line as its error and uses little memory") {
   const TempFolder folder;
   const fs::path file = folder / "bad.pt";
   std::vector<Bad> all = damaged_archives();
@@ -294,7 +294,7 @@ TEST_CASE("each damaged or hostile file is one clear line") {
   }
 }
 
-TEST_CASE("a large file that is cut off is refused by its end, without being read") {
+TEST_CASE("a large truncated file is refused after reading only its end") {
   const TempFolder folder;
   const fs::path file = folder / "cut.pt";
   write_bytes(file, "PK\3\4");
@@ -304,7 +304,7 @@ TEST_CASE("a large file that is cut off is refused by its end, without being rea
   if (!sanitized) CHECK(peak_kib() - before < 64 << 10);
 }
 
-TEST_CASE("any cut or flipped byte is an error or changes nothing that crashes") {
+TEST_CASE("a truncated PyTorch file is an error; a file with a flipped byte never crashes the reader") {
   const TempFolder folder;
   const fs::path file = folder / "flipped.pt";
   for (const char* name : {"bare-1.13.pt", "strided-2.pt"}) {

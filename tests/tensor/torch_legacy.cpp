@@ -77,7 +77,7 @@ std::string changed(F&& change) {
 
 }  // namespace
 
-TEST_CASE("a state dict, and what follows the last storage is not looked at") {
+TEST_CASE("a state dict is read; bytes after the last storage are ignored") {
   for (const char* behind : {"", "the next file"}) {
     const NamedTensors tensors = read(good().bytes() + behind);
     REQUIRE(tensors.size() == 1);
@@ -87,7 +87,7 @@ TEST_CASE("a state dict, and what follows the last storage is not looked at") {
 }
 
 // Python 2 gives an OrderedDict as a list of lists and has strings of bytes; PyTorch 0.1 to 0.3 have _rebuild_tensor.
-TEST_CASE("files of Python 2 and of PyTorch before 0.4") {
+TEST_CASE("files of Python 2 and of PyTorch before 0.4 are read") {
   Legacy old = good();
   const std::string rebuilt =
       global("torch._utils", "_rebuild_tensor") + tuple(old_storage("7", 4) + whole(0) + numbers({2, 2}) + numbers({2, 1})) + "R";
@@ -102,7 +102,7 @@ TEST_CASE("files of Python 2 and of PyTorch before 0.4") {
   CHECK(tensors[0].second.to_vector<float>() == std::vector<float>{1, 2, 3, 4});
 }
 
-TEST_CASE("tensors in parts of one storage share its memory") {
+TEST_CASE("tensors in overlapping parts of one storage share its memory") {
   Legacy old = good();
   const auto part = [](const char* key, std::int64_t begin, std::int64_t numel) { return tuple(text(key) + whole(begin) + whole(numel)); };
   const std::string first = old_storage("7", 4, "FloatStorage", part("8", 0, 3)),
@@ -118,7 +118,7 @@ TEST_CASE("tensors in parts of one storage share its memory") {
   CHECK(tensors[0].second.to_vector<float>() == std::vector<float>{2, 42});
 }
 
-TEST_CASE("a list of tensors, in a storage that was a GPU's") {
+TEST_CASE("a list of tensors whose storage was on a GPU") {
   Legacy old = good();
   const std::string id = tuple(text("storage") + global("torch.cuda", "FloatStorage") + text("7") + text("cuda:0") + whole(4) + "N") + "Q";
   old.saved = file("](" + vector_of_four(id) + tensor(id, 2, numbers({2}), numbers({1})) + "e");
@@ -129,7 +129,7 @@ TEST_CASE("a list of tensors, in a storage that was a GPU's") {
 }
 
 // A model that was saved whole: its class as a persistent id with its source, which is ignored.
-TEST_CASE("a module's class and source") {
+TEST_CASE("the class and source of a saved module are ignored; the state dict beside it is read") {
   Legacy old = good();
   const std::string module = tuple(text("module") + global("models.vit", "ViT") + text("vit.py") + text("class ViT: ...")) + "Q)\x81}b";
   old.saved = file(dict(text("model") + module + text("ema") + dict(text("w") + vector_of_four(old_storage("7", 4)))));
@@ -140,7 +140,7 @@ TEST_CASE("a module's class and source") {
   CHECK(torch_state_dict(root, "", "old.pth").tensors.size() == 1);
 }
 
-TEST_CASE("each damaged or hostile file of the old layout is one clear line") {
+TEST_CASE("each damaged or hostile file of the old layout gives one clear line as its error") {
   const auto saved = [](const std::string& value) { return changed([&](Legacy& f) { f.saved = file(value); }); };
   const auto keys = [](const std::string& value) { return changed([&](Legacy& f) { f.keys = file(value); }); };
   const auto storages = [](const std::string& bytes) { return changed([&](Legacy& f) { f.storages = bytes; }); };
@@ -223,7 +223,7 @@ TEST_CASE("each damaged or hostile file of the old layout is one clear line") {
   }
 }
 
-TEST_CASE("any cut or flipped byte of the old layout is an error or changes nothing that crashes") {
+TEST_CASE("a truncated file of the old layout is an error; a file with a flipped byte never crashes the reader") {
   const TempFolder folder;
   const fs::path path = folder / "flipped.pth";
   for (const char* name : {"views-legacy.pt", "one-legacy.pt"}) {

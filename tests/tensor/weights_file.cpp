@@ -27,7 +27,7 @@ std::string refusal(const fs::path& file, const std::string& entry = {}) {
 
 }  // namespace
 
-TEST_CASE("one state dict in each format") {
+TEST_CASE("read_tensors reads the same state dict from safetensors, npz and PyTorch files") {
   const TempFolder folder;
   const NamedTensors tensors = read_tensors(golden / "bare-2.pt").tensors;
   REQUIRE(tensors.size() == 7);
@@ -57,7 +57,7 @@ TEST_CASE("one state dict in each format") {
   CHECK(read_tensors(folder / "mean.npy").tensors.at(0).first == "mean");
 }
 
-TEST_CASE("entries of checkpoints; what is no file of weights") {
+TEST_CASE("an entry of a checkpoint is read by its name; files that hold no weights are refused with the reason") {
   const TempFolder folder;
   const auto first = [](const std::string& entry) {
     return read_tensors(golden / "training-2.pt", entry).tensors.at(0).second.to_vector<float>().at(0);

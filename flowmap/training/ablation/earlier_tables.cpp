@@ -17,7 +17,7 @@ void keep_earlier_tables(const std::filesystem::path& folder, const std::string&
     std::error_code error;
     std::filesystem::create_directory(aside, error);
     // table.csv last: if the move is interrupted, table.csv is still here and the next start moves the remaining files
-    for (const char* name : {"report.html", "table.tex", "table.md", "trials.csv", what_they_are_of, "table.csv"})
+    for (const char* name : {"report.html", "samples.png", "table.tex", "table.md", "trials.csv", what_they_are_of, "table.csv"})
       if (!error && std::filesystem::exists(folder / name)) std::filesystem::rename(folder / name, aside / name, error);
     if (error) throw FileError(fmt::format("{}: cannot move the tables of another comparison to {}: {}", folder.string(), aside.string(), error.message()));
     log.info("the tables of another comparison are kept in {}", aside.string());

@@ -10,7 +10,6 @@
 #include "data/report/svg_dots.h"
 #include "data/report/svg_plot.h"
 #include "flowmap/training/ablation/lambda.h"
-#include "tensor/io/atomic_file.h"
 
 namespace fm {
 namespace {
@@ -134,12 +133,12 @@ void add_table(HtmlReport& report, const Findings& f, const Table& table) {
 }
 
 void add_samples(HtmlReport& report, const Shown& shown) {
-  if (shown.samples.empty() && shown.curves.empty() && shown.grids.empty()) return;
+  if (shown.samples.empty() && shown.curves.empty() && shown.grid.empty()) return;
   report.heading("Samples");
   report.paragraph("Samples of the first seed, in the first number of calls.");
   if (!shown.samples.empty()) report.figures(shown.samples);
   add_curves(report, shown.curves);
-  for (const auto& [name, png] : shown.grids) report.png(read_file(png), name);
+  if (!shown.grid.empty()) report.png(shown.grid, "real test images, the teacher in all its steps, and every variant, from the same noise");
   if (shown.trajectories.empty()) return;
   report.heading("The flow, and one call of each map");
   report.figures(shown.trajectories);

@@ -46,7 +46,7 @@ struct Trial {
 struct Shown {
   std::vector<Figure> samples, trajectories;                         // plots of points in the plane
   std::vector<PlotGroup> curves;                                     // curves of other samples that are not images; a group shows a few variants
-  std::vector<std::pair<std::string, std::filesystem::path>> grids;  // grids of images: the variant and its PNG file
+  std::string grid;                                                  // PNG: images of all variants from the same noise; empty if samples are not images
 };
 
 // A row of the table that is not a variant, for comparison. The row shows its only score for every number of calls.

@@ -1,9 +1,14 @@
 #include "flowmap/training/ablation/scoring.h"
 
+#include <fmt/format.h>
+
 #include <map>
+#include <optional>
 #include <utility>
 
+#include "data/png.h"
 #include "data/source.h"
+#include "flowmap/training/chain/comparison_grid.h"
 #include "flowmap/training/chain/evaluation.h"
 #include "flowmap/training/chain/plane_run.h"
 #include "flowmap/training/chain/samples_page.h"
@@ -98,16 +103,38 @@ class Curves {
   std::vector<NamedSamples> sets_;
 };
 
-// Finds the newest grid of samples that each training of the first seed wrote.
-void find_grids(const TrainingRun& run, Findings& f) {
-  for (const Trial& t : f.trials) {
-    std::filesystem::path newest;
-    std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(run.root() / t.folder / "samples", error))
-      if (entry.path().extension() == ".png" && entry.path() > newest) newest = entry.path();
-    if (t.seed == f.trials.front().seed && !newest.empty()) f.shown.grids.emplace_back(f.variants[t.variant].name, newest);
+// The grid of images: test images, the teacher's samples, and a block for each variant of the first seed, in the first number of calls.
+class ImageGrid {
+ public:
+  ImageGrid(TrainingRun& run, Findings& f) : f_(f), wanted_(space_of(run.recipe()).pictures) {
+    if (!wanted_) return;
+    const Recipe& r = run.recipe();
+    const std::int64_t points = r.evaluate.teacher_points, blocks = std::ssize(f.variants);
+    const std::string teacher = fmt::format("teacher {}", points);
+    std::vector<std::string> names{ComparisonGrid::real_name, ComparisonGrid::rebuilt_name, teacher};
+    for (const Variant& v : f.variants) names.push_back(v.name);
+    const std::int64_t rows = blocks > 8 ? 1 : 3;
+    grid_.emplace(run, names, rows);
+    grid_->add_real(rows);
+    if (run.has_teacher()) grid_->add(teacher, run.teacher_generator(run.load_teacher().v(), points), seed());
   }
-}
+  // Adds the block of this generator if it belongs to the grid.
+  void take(const ScoredGenerator& g) {
+    if (wanted_ && g.of.seed == f_.trials.front().seed && g.of.calls == f_.calls.front()) grid_->add(g.of.name, g.generate, seed());
+  }
+  void finish() {
+    if (!wanted_) return;
+    const std::vector<std::uint8_t> png = encode_png(grid_->image());
+    f_.shown.grid.assign(png.begin(), png.end());
+  }
+
+ private:
+  std::uint64_t seed() const { return static_cast<std::uint64_t>(f_.trials.front().seed); }
+
+  Findings& f_;
+  bool wanted_;
+  std::optional<ComparisonGrid> grid_ = {};
+};
 
 }  // namespace
 
@@ -115,12 +142,16 @@ void score(TrainingRun& run, Findings& f) {
   if (run.recipe().in_plane()) return score_in_plane(run, f);
   Evaluator evaluator(run);
   Curves curves(run, f, evaluator);
+  ImageGrid grid(run, f);
   if (f.what == "objective") scored_teacher(run, f.calls, [&](const ScoredGenerator& g) { f.teacher.push_back(evaluator.score(g)); });
   for (Trial& t : f.trials)
     if (!t.diverged)
-      scored_flow_map(run, f.variants[t.variant].name, t.folder, f.calls, t.seed, [&](const ScoredGenerator& g) { t.scores.push_back(evaluator.score(g)); });
+      scored_flow_map(run, f.variants[t.variant].name, t.folder, f.calls, t.seed, [&](const ScoredGenerator& g) {
+        t.scores.push_back(evaluator.score(g));
+        grid.take(g);
+      });
   curves.finish();
-  find_grids(run, f);
+  grid.finish();
 }
 
 }  // namespace fm
