@@ -356,7 +356,7 @@ TEST_CASE("ablate --precisions gives each variant a row per precision; --untrain
   CHECK(error("jvp-bf16") < 0.05);
   CHECK(error("fd-0.01-bf16") > 3 * error("jvp-bf16"));     // a difference divides its rounding error by the step
   CHECK(!fs::exists(folder / "none/ablate/derivative"));
-  refused(run("ablate", folder / "none", {"--untrained", "--what", "init", "-q"}), exit_code::usage, "only --what derivative and objective");
+  refused(run("ablate", folder / "none", {"--untrained", "--what", "init", "-q"}), exit_code::usage, "only for --what derivative and --what objective");
 
   succeeds(run("ablate", folder / "none", few + Arguments{"--untrained", "--what", "objective", "--objectives", "mean_flow,lsd,cd", "--steps", "4"}));
   const Rows objectives = rows_of(folder / "none/ablate/untrained-objective/table.csv");

@@ -120,7 +120,7 @@ TEST_CASE("objective variants take steps, schedule and start from [map]; --vary 
   c.vary = {"map.objective.name=lsd,mean_flow"};
   refused("--objectives a,b,c");
   c.vary = {"mfd.loop.batch=8,16"};
-  refused("varies map.*");
+  refused("can vary map.*");
   c.vary = {"map.objective.mean_flow.metric.kind=l2,adaptive"};      // lsd does not read this key, so two names would mean one training
   refused("objective lsd is compared too, and does not read it");
   c.objectives = "mean_flow";
@@ -281,7 +281,7 @@ TEST_CASE("ablate --jobs trains in parallel processes and gives the same weights
   }
   const Result beyond = compare(folder / "jobs", three + Arguments{"--trial", "6", "-q"});
   CHECK(beyond.code == exit_code::usage);
-  CHECK_MESSAGE(has(beyond.err, "--trial 6: there are 6 trainings"), beyond.err);
+  CHECK_MESSAGE(has(beyond.err, "--trial 6: there are only 6 trainings"), beyond.err);
 }
 
 TEST_CASE("ablate --equal time computes the steps from measured seconds once, and then reads them from a file") {

@@ -255,7 +255,7 @@ TEST_CASE("evaluate scores the selected stages and calls; bad options and a fore
   CHECK(names({"--stage", "teacher,last", "--calls", "3"}) == Names{"teacher 4", "mft 3"});
   CHECK(names({"--only", "cmt", "--evaluate.steps", "2"}) == Names{"cmt 2"});  // old names of --stage and --calls
   refused(evaluate(out, {"--stage", "mfx", "-q"}), exit_code::usage, "--stage mfx: there is no such generator: known are reconstruction");
-  refused(evaluate(out, {"--k", "100", "-q"}), exit_code::usage, "evaluate.k 100");
+  refused(evaluate(out, {"--k", "100", "-q"}), exit_code::usage, "evaluate.k = 100");
   refused(evaluate(out, {"--k", "12", "--samples", "12", "-q"}), exit_code::usage, "evaluate.samples");
   succeeds(evaluate(out, {"--k", "11", "--samples", "12", "--stage", "cmt", "--calls", "1"}));      // k = 11 neighbors need 12 samples
   refused(evaluate(out, {"--k", "3000000000", "-q"}), exit_code::usage, "3000000000");

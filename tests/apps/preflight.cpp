@@ -64,7 +64,7 @@ TEST_CASE("a test split that is missing or too small for the judge or the evalua
   refused_before("pipeline", out, none, exit_code::unreadable, "there is train/ but neither test/ nor val/");
   refused_before("judge", out, few, exit_code::unreadable, "no images for the test");
   refused_before("judge", out, {"--data", spec(folder / "heic")}, exit_code::unreadable, "no image of berry (30 .heic) can be read");
-  refused_before("pipeline", out, {"--evaluate.samples", "10", "--k", "10"}, exit_code::usage, "evaluate.samples = 10 are too few for evaluate.k = 10");
+  refused_before("pipeline", out, {"--evaluate.samples", "10", "--k", "10"}, exit_code::usage, "evaluate.samples = 10 is too small for evaluate.k = 10");
   // Training only the judge needs one image. A class without images is reported.
   const Result judge = train("judge", out, {"--data", spec(folder / "one"), "--steps", "2"});
   succeeds(judge);

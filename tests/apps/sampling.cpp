@@ -252,7 +252,7 @@ TEST_CASE("flowmap_sample refuses unusable files, flags and labels, in one line"
   refuse({"--class", "1000"}, 2, "label 1000: there are 1000 classes, 0 to 999");
   refuse({"--class", "cat"}, 2, "labels 'cat'");
   refuse({"--class", "crane"}, 2, "class 'crane' is the name of labels 134 and 517");
-  refuse({"--out", folder.path().string()}, 2, "exclude each other");
+  refuse({"--out", folder.path().string()}, 2, "give one of them");
   refuse({"--grid", "g.jpg"}, 2, "--grid g.jpg: the name must end in .png");
   refuse({"--npz", "a.npy"}, 2, "--npz a.npy: the name must end in .npz");
   refuse({"--npz", (files().decoder / "a.npz").string()}, 3, "cannot create its folder");

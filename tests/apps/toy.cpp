@@ -126,7 +126,7 @@ TEST_CASE("the toy config also trains on time series, which are scored by their 
   CHECK_MESSAGE(has(alone.out, "Frechet precision    recall    energy"), alone.out);
   const Result judged = run("evaluate", {"--out", out.string(), "--evaluate.features", "judge"});
   CHECK(judged.code == exit_code::usage);
-  CHECK_MESSAGE(has(judged.err, "evaluate.features judge: is for images"), judged.err);
+  CHECK_MESSAGE(has(judged.err, "evaluate.features judge is for images"), judged.err);
 }
 
 namespace {

@@ -13,7 +13,7 @@ TEST_CASE("errors of the command or the config are one line, with exit code 2") 
   const auto fails = [&](const std::string& stage, const Arguments& more, const std::string& message) {
     refused(train(stage, folder / "run", more + Arguments{"-q"}), exit_code::usage, message);
   };
-  fails("fm", {"--deterministic"}, "--deterministic was removed: results are the same bits at every run");
+  fails("fm", {"--deterministic"}, "--deterministic was removed: results have the same bits in every run");
   fails("fm", {"--no-deterministic"}, "--no-deterministic was removed");
   fails("fm", {"--set", "deterministic=false"}, "--set: deterministic was removed");
   write_atomically(folder / "old.toml", "deterministic = false\n" + read_file(config_file));

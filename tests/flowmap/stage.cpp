@@ -137,8 +137,8 @@ TEST_CASE("the parts of a batch must be whole groups of the objective's rows, on
   CHECK(error(16, 8, 4, 2) == "no error");
   CHECK(error(24, 0, 4, 3) == "no error");
   CHECK(error(18, 0, 1, 4) == "no error");
-  CHECK(mentions(error(18, 0, 4, 1), {"map", "objective", "4: loop.batch = 18"}));
-  CHECK(mentions(error(16, 6, 4, 1), {"map", "objective", "4: loop.micro_batch = 6"}));
+  CHECK(mentions(error(18, 0, 4, 1), {"map", "objective", "4", "loop.batch = 18"}));
+  CHECK(mentions(error(16, 6, 4, 1), {"map", "objective", "4", "loop.micro_batch = 6"}));
   CHECK(mentions(error(16, 0, 4, 3), {"map", "4", "3 ranks", "16", "5", "loop.batch", "12"}));
   CHECK(error(48, 16, 4, 3) == "no error");
   ImmConfig three;

@@ -204,8 +204,8 @@ TEST_CASE("counted products are those that a tape records, with every switch of 
 TEST_CASE("model names are found in any case; a wrong name gets a hint, and unknown sizes are refused") {
   CHECK(known_model("DiT-DH-XL-256").name == "dit-dh-xl-256");
   CHECK_THROWS_WITH_AS(known_model("dit-dh-xl-265"), doctest::Contains("did you mean 'dit-dh-xl-256'?"), ConfigError);
-  CHECK_THROWS_WITH_AS(dit_dh("XXL"), "DiT^DH: no size 'XXL'; there are S, B, L, XL", ConfigError);
-  CHECK_THROWS_WITH_AS(rae_decoder("S"), doctest::Contains("there are B, L, XL"), ConfigError);
+  CHECK_THROWS_WITH_AS(dit_dh("XXL"), "DiT^DH: no size 'XXL'; the sizes are S, B, L, XL", ConfigError);
+  CHECK_THROWS_WITH_AS(rae_decoder("S"), doctest::Contains("the sizes are B, L, XL"), ConfigError);
   CHECK_THROWS_AS(dit_dh("B", 250), ConfigError);
   CHECK_THROWS_AS(dit_dh("B", 0), ConfigError);
   CHECK_THROWS_AS(cost_table(dinov2("B"), 256), ConfigError);

@@ -263,7 +263,7 @@ TEST_CASE("presets: heads, epsilons, patches, registers, and the images' mean an
   }
   for (const std::int64_t bad : {0, 8, 250, 264}) CHECK_THROWS_AS(rae_latent_size(bad), ConfigError);
   CHECK(rae_latent_size(16) == 1);
-  CHECK_THROWS_WITH_AS(dinov2("H"), "DINOv2: no size 'H'; there are S, B, L", ConfigError);
+  CHECK_THROWS_WITH_AS(dinov2("H"), "DINOv2: no size 'H'; the sizes are S, B, L", ConfigError);
   CHECK_THROWS_AS(rae("clip-B", "B", 256), ConfigError);
 }
 

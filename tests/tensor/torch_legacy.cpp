@@ -192,9 +192,9 @@ TEST_CASE("each damaged or hostile file of the old layout gives one clear line a
       {"a part beyond",
        saved(dict(text("w") +
                   tensor(old_storage("7", 4, "FloatStorage", tuple(text("8") + whole(3) + whole(2))), 0, numbers({2}), numbers({1})))),
-       "elements 3 to 3 + 2 of a storage of 4"},
+       "elements 3 to 3 + 2 of a storage of only 4"},
       {"a part of two values", saved(dict(text("w") + vector_of_four(old_storage("7", 4, "FloatStorage", tuple(text("8") + whole(3)))))),
-       "has 2 values"},
+       "described by 2 values"},
       {"a part that is another",
        saved(dict(
            text("w") + tensor(old_storage("7", 4, "FloatStorage", tuple(text("8") + whole(0) + whole(2))), 0, numbers({2}), numbers({1})) +
