@@ -230,11 +230,17 @@ TEST_CASE("ablate writes a full table for every comparison and reuses finished t
   CHECK_FALSE(fs::exists(out / "ablate/scheme/earlier-1"));            // the same comparison again: its table is not kept as an earlier one
 
   const std::string before = read_file(out / "ablate/scheme/table.csv");
+  const std::string grid = read_file(out / "ablate/scheme/samples.png");
   const Result other = run("ablate", out, few + Arguments{"--what", "scheme", "--calls", "1"});
   succeeds(other);
   CHECK(has(other.err, "the tables of another comparison are kept in"));
   CHECK(read_file(out / "ablate/scheme/earlier-1/table.csv") == before);
   CHECK(read_file(out / "ablate/scheme/table.csv") != before);
+  CHECK(read_file(out / "ablate/scheme/earlier-1/samples.png") == grid);
+  CHECK(read_file(out / "ablate/scheme/samples.png") == grid);         // the grid shows the first number of calls, which is 1 in both comparisons
+  const Result two = run("ablate", out, few + Arguments{"--what", "scheme", "--calls", "2"});
+  succeeds(two);
+  CHECK(read_file(out / "ablate/scheme/samples.png") != grid);
 }
 
 TEST_CASE("a new comparison keeps the tables of another one, replaces its own, and completes an interrupted move") {
