@@ -110,14 +110,12 @@ Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Finding
 
 std::uint64_t batch_seed(std::int64_t seed) { return 12345 + static_cast<std::uint64_t>(seed); }   // for timed steps; no training uses it
 
-// Measures the step costs of all variants, on one batch per seed. Adds the trials of the first seed, then those of the next, and so on. Objectives are timed
-// with the first seed only: their costs have no errors, which depend on the batch, and their time does not.
+// Measures the step costs of all variants, on one batch per seed. Adds the trials of the first seed, then those of the next, and so on.
 void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& seeds, std::int64_t rounds, Messages& log) {
   const BusyWatch watch;
   std::vector<double> spreads;
-  std::vector<StepCost> costs;
   for (const std::int64_t seed : seeds) {
-    if (costs.empty() || f.what != "objective") costs = step_costs(subject, f.variants, batch_seed(seed), rounds, log);
+    const auto costs = step_costs(subject, f.variants, batch_seed(seed), rounds, log);
     for (std::size_t i = 0; i < costs.size(); ++i) {
       f.trials.push_back({.variant = i, .seed = seed, .cost = costs[i]});
       spreads.push_back(costs[i].spread);
