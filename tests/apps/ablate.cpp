@@ -339,6 +339,7 @@ TEST_CASE("ablate --seeds: every column has the mean, the deviation and the numb
     CHECK(near(std::stod(row.at("frechet_2_mean")), s.mean, 1e-5));
     CHECK(near(std::stod(row.at("frechet_2_deviation")), s.deviation, 1e-5));
     CHECK(row.at("seconds_a_step_n") == "3");
+    CHECK(std::stod(row.at("derivative_error_deviation")) > 0);        // each seed is measured on its own batch
   }
   CHECK(weights.size() == 6);
 }
