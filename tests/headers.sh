@@ -1,6 +1,6 @@
 #!/bin/sh
 # headers.sh SOURCE COMPILER...: every header compiles by itself in the form that it has when installed. A header that its own source file includes
-# first has shown that in a build of single files (-Dtogether=disabled; CI makes one); the others are compiled here, each alone. install.sh compiles all of them together.
+# first has shown that in a build of single files (ccache, -Dtogether=disabled), and includes.py reads all of them; the others are compiled here, each alone. install.sh compiles all of them together.
 set -eu
 source=$1
 shift

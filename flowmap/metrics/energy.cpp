@@ -1,5 +1,6 @@
 #include "flowmap/metrics/energy.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <string>

@@ -176,10 +176,14 @@ PlaneReport plane_report(const PlaneRun& run, const PlanePictures& shown) {
   const std::int64_t paths = std::min(shown_paths, s.rows);
   PlaneRun flows = in_latents(run);
   if (shown.points > 0) flows.test = first_rows(flows.test, std::min(shown.points, flows.test.dim(0)));
+  Tensor ends;
   for (const PlaneMap& map : flows.maps) {
     const bool flow_known = flows.teacher || flows.exact || trains(map.jumps, 0.5, 0.5);
     if (flow_known) report.trajectories.push_back(trajectory_figure(flows, map, first_rows(s.noise, paths), first_rows(s.labels, paths)));
-    if (flows.exact && shown.errors && map.follows_flow) report.errors.push_back(error_figure(flows, map, ExactFlow(*flows.exact)));
+    if (flows.exact && shown.errors && map.follows_flow) {
+      if (!ends.defined()) ends = exact_ends(flows);
+      report.errors.push_back(error_figure(flows, map, ends));
+    }
     if (!shown.fields) continue;
     for (const auto& [from, to] : {std::pair{0.0, 1.0}, {0.5, 1.0}, {0.0, 0.5}, {0.5, 0.5}})
       if (trains(map.jumps, from, to)) report.fields.push_back(field_figure(flows, map, from, to));

@@ -117,17 +117,22 @@ Figure field_figure(const PlaneRun& run, const PlaneMap& map, double s, double t
   return {svg_arrows(arrow_plot(frame, "u", z, u)), meaning + " Samples move against the arrows." + label_text(run)};
 }
 
-HeatPlot error_plot(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact) {
+Tensor exact_ends(const PlaneRun& run) {
+  const Tensor noise = cell_centres(noise_frame(run.test), cells, cells);
+  return ExactFlow(*run.exact).map(noise, one_label(run, noise.dim(0)));
+}
+
+HeatPlot error_plot(const PlaneRun& run, const PlaneMap& map, const Tensor& exact) {
   HeatPlot plot{.frame = titled(noise_frame(run.test), map.name + ": error of one call, by noise"), .columns = cells, .rows = cells,
                 .values = {}, .quantity = "squared distance to the exact sample", .log_scale = true};
   const Tensor noise = cell_centres(plot.frame, cells, cells);
   const Labels y = one_label(run, noise.dim(0));
-  const std::vector<double> got = one_call(map, noise, y).to_vector<double>(), wanted = exact.map(noise, y).to_vector<double>();
+  const std::vector<double> got = one_call(map, noise, y).to_vector<double>(), wanted = exact.to_vector<double>();
   for (std::size_t i = 0; i < got.size(); i += 2) plot.values.push_back(std::pow(got[i] - wanted[i], 2) + std::pow(got[i + 1] - wanted[i + 1], 2));
   return plot;
 }
 
-Figure error_figure(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact) {
+Figure error_figure(const PlaneRun& run, const PlaneMap& map, const Tensor& exact) {
   const char* borders = run.labels.defined() ? "" : " The exact map jumps, or nearly so, between noise for one mode and noise for the next.";
   return {svg_heat(error_plot(run, map, exact)), std::string("The error of one call from the noise at each place.") + borders + label_text(run)};
 }

@@ -36,8 +36,9 @@ Figure trajectory_figure(const PlaneRun& run, const PlaneMap& map, const Tensor&
 Figure field_figure(const PlaneRun& run, const PlaneMap& map, double s, double t);
 
 // |f(e) - f*(e)|^2 for noise e at the center of each cell, where f is one call of the map and f* the exact flow. Labels as in field_figure.
-HeatPlot error_plot(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact);
-Figure error_figure(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact);
+Tensor exact_ends(const PlaneRun& run);                                     // where the exact flow takes the noise of each cell of the plot below; all maps are compared with it
+HeatPlot error_plot(const PlaneRun& run, const PlaneMap& map, const Tensor& exact);
+Figure error_figure(const PlaneRun& run, const PlaneMap& map, const Tensor& exact);
 
 // The ranges of plots. data_frame: the test points with a margin. noise_frame: [-3, 3]^2, extended to contain the test points.
 PlaneFrame data_frame(const Tensor& test);

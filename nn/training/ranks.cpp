@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "nn/config/removed_options.h"
 #include "tensor/collectives/file_rendezvous.h"
 #include "tensor/collectives/hello.h"

@@ -1,6 +1,7 @@
 #include "tensor/io/file_text.h"
 
 #include <fmt/format.h>
+#include <cstdint>
 
 namespace fm {
 namespace {

@@ -8,6 +8,7 @@
 //   bytes    for each key: the number of elements (int64), then the elements; little-endian on every machine, without alignment
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "tensor/error.h"
