@@ -1,13 +1,11 @@
 #include "flowmap/sampler.h"
 
-#include <algorithm>
-#include <bit>
+#include <cstdint>
 
-#include "flowmap/draws.h"
 #include "flowmap/path.h"
+#include "flowmap/row_noise.h"
 #include "flowmap/time.h"
 #include "tensor/error.h"
-#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -27,21 +25,6 @@ Tensor step(const VelocityNet& v, const Tensor& z, const Labels& y, double t, do
   const Tensor euler = z + h * slope;
   if (solver == Solver::euler) return euler;
   return z + (h / 2) * (slope + evaluate(v, euler, at_time(t1, z), y));
-}
-
-// A number for each row, made of the bits of its first two values in f32. Two different rows of normal numbers are unlikely to share a number.
-Samples names_of_rows(const Tensor& noise) {
-  const std::int64_t rows = noise.dim(0);
-  const Tensor flat = noise.reshape({rows, noise.numel() / rows});
-  const std::vector<float> first = flat.slice(1, 0, std::min<std::int64_t>(2, flat.dim(1))).to(DType::f32).to(Device{}).to_vector<float>();
-  const std::size_t each = first.size() / static_cast<std::size_t>(rows);
-  Samples out;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
-    std::uint64_t bits = 0;
-    for (std::size_t j = 0; j < each; ++j) bits = bits << 31 ^ std::bit_cast<std::uint32_t>(first[i * each + j]);
-    out.push_back(static_cast<std::int64_t>(bits & 0x7FFFFFFFFFFFFFFFu));
-  }
-  return out;
 }
 
 }  // namespace
@@ -77,14 +60,13 @@ Tensor sample_flow_map(const FlowMapNet& net, const Tensor& noise, const Labels&
 Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels& y, const Grid& grid) {
   check(grid);
   if (grid.back() != 0) throw ConfigError("sampler: a consistency model's grid must end at 0");
-  const Samples names = names_of_rows(noise);
+  const RowNoise fresh(noise);
   Tensor z = noise, x;
   for (std::size_t k = 0; k + 1 < grid.size(); ++k) {
     x = z - grid[k] * evaluate(net, z, at_time(0, z), at_time(grid[k], z), y);
     const double s = grid[k + 1];
     if (s == 0) break;
-    const Tensor fresh = Draws{0, narrow<std::uint32_t>(k), names}.normal(z.shape().without(0), z.dtype(), Purpose::renoise);
-    z = (1 - s) * x + s * fresh.to(z.device());
+    z = (1 - s) * x + s * fresh.at(static_cast<std::int64_t>(k));
   }
   return x;
 }

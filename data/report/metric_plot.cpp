@@ -124,7 +124,7 @@ bool is_constant(const Curve& curve) {
 Plot metric_plot(const std::string& column, const std::vector<Curve>& curves) {
   Plot plot{.title = metric_title(column), .x_label = "step", .y_label = column};
   const MetricRange all = range_of(curves);
-  plot.log_y = all.low > 0 && all.high > 30 * all.low;
+  plot.log_y = needs_log_axis(all.low, all.high);
   const double size = std::max(std::abs(all.low), std::abs(all.high));
   if (all.low < all.high && all.high - all.low < 1e-3 * size) plot.y_low = all.low - 0.05 * size, plot.y_high = all.high + 0.05 * size;
   for (const Curve& curve : curves) {

@@ -27,8 +27,8 @@ std::vector<std::string> metrics_in_order(const std::vector<std::string>& column
 // The title of a column, with its unit: "raw_mse" -> "mean square error before the metric", "memory_mib" -> "memory of the process (MiB)".
 std::string metric_title(std::string_view column);
 
-// One metric of one training, or of several (their names make the legend), over the step. The axis is logarithmic if all values are positive and span a
-// factor of more than 30. Values that agree to a thousandth appear as a flat line.
+// One metric of one training, or of several (their names make the legend), over the step. The axis is logarithmic where needs_log_axis says so.
+// Values that agree to a thousandth appear as a flat line.
 Plot metric_plot(const std::string& column, const std::vector<Curve>& curves);
 
 // Whether the curve has points, all with the same value.

@@ -13,6 +13,8 @@ Statistics statistics(const std::vector<double>& values) {
     if (std::isfinite(v)) sum += v, ++s.n;
   if (s.n == 0) return {std::numeric_limits<double>::quiet_NaN(), 0, 0};
   s.mean = sum / static_cast<double>(s.n);
+  const auto first = std::find_if(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
+  if (std::all_of(first, values.end(), [&](double v) { return !std::isfinite(v) || v == *first; })) return {*first, 0, s.n};    // not the rounding of the mean
   for (double v : values)
     if (std::isfinite(v)) squares += (v - s.mean) * (v - s.mean);
   if (s.n > 1) s.deviation = std::sqrt(squares / static_cast<double>(s.n - 1));

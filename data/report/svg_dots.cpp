@@ -30,6 +30,13 @@ std::vector<double> shown(const DotPlot& plot, const DotRow& row) {
   return values;
 }
 
+bool on_log_axis(const DotPlot& plot) {
+  std::vector<double> all;
+  for (const DotRow& row : plot.rows)
+    for (double v : shown(plot, row)) all.push_back(v);
+  return plot.log_x || (!all.empty() && needs_log_axis(*std::min_element(all.begin(), all.end()), *std::max_element(all.begin(), all.end())));
+}
+
 // A twentieth of the range is left free at both ends. Equal values get a range around them.
 DotScale fit(const DotPlot& plot, double first_pixel, double last_pixel) {
   std::vector<double> all;
@@ -64,7 +71,9 @@ std::string dots_of(const DotPlot& plot, const DotRow& row, const DotScale& x, d
 
 }  // namespace
 
-std::string svg_dots(const DotPlot& plot) {
+std::string svg_dots(const DotPlot& given) {
+  DotPlot plot = given;
+  plot.log_x = on_log_axis(given);
   std::size_t longest = 4;
   for (const DotRow& row : plot.rows) longest = std::max(longest, row.name.size());
   const double left = std::min(0.45 * plot.width, 16 + dots_letter * static_cast<double>(longest));

@@ -14,7 +14,7 @@ struct DotRow {
 struct DotPlot {
   std::string title, x_label;
   std::vector<DotRow> rows;
-  bool log_x = false;
+  bool log_x = false;          // also set where needs_log_axis (svg_plot.h) says so of the values
   int width = 720;  // of the view box; the height follows from the number of rows
 };
 

@@ -204,6 +204,8 @@ std::string axis_label(const std::string& label, bool log_scale) {
   return !log_scale ? label : label.empty() ? "log scale" : label + ", log scale";
 }
 
+bool needs_log_axis(double low, double high) { return low > 0 && high > 30 * low; }
+
 double flat_margin(double value) { return value == 0 ? 0.5 : 0.5 * std::abs(value); }
 
 std::vector<double> axis_ticks(double low, double high, int count, bool log_scale) {

@@ -34,6 +34,9 @@ std::string svg_plot(const Plot& plot);
 // "loss" or, for a logarithmic axis, "loss, log scale".
 std::string axis_label(const std::string& label, bool log_scale);
 
+// Whether values from low to high need a logarithmic axis: all are positive, and the largest is more than 30 times the smallest.
+bool needs_log_axis(double low, double high);
+
 // Half the axis of curves with one constant value v: the axis is from v/2 to 3v/2, or from -0.5 to 0.5 for v = 0. A small constant then differs from 0.
 double flat_margin(double value);
 

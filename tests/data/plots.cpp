@@ -142,6 +142,9 @@ TEST_CASE("labels of logarithmic axes contain \"log scale\", in line plots and d
   CHECK(count(of(true, true, "size"), ">size, log scale</text>") == 2);
   CHECK(count(of(false, true, ""), ">log scale</text>") == 1);
   CHECK(has(svg_dots({"t", "x", {{"a", {1}}}, true}), ">x, log scale</text>"));
+  CHECK(has(svg_dots({"t", "x", {{"a", {0.1}}, {"b", {2, 3.1}}}}), ">x, log scale</text>"));        // 31 times the smallest
+  CHECK_FALSE(has(svg_dots({"t", "x", {{"a", {0.1}}, {"b", {2.9}}}}), "log scale"));
+  CHECK_FALSE(has(svg_dots({"t", "x", {{"a", {0}}, {"b", {31}}}}), "log scale"));              // 0 has no place on such an axis
 }
 
 TEST_CASE("bands lie behind their curve, extend the range, and are clipped at the bottom of a log axis") {

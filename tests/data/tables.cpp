@@ -50,6 +50,9 @@ TEST_CASE("mean, sample deviation, median and spread leave out values that are n
   CHECK(near(s.deviation, std::sqrt((9 + 4 + 0 + 25) / 3.0), 1e-15));
   CHECK(near(statistics({1, 2}).deviation, std::sqrt(0.5), 1e-15));
   CHECK(statistics({3}).deviation == 0);
+  CHECK(statistics({0.193, missing, 0.193, 0.193}).deviation == 0);                // whose sum and mean are rounded
+  CHECK(statistics({0.193, 0.193, 0.193}).mean == 0.193);
+  CHECK(statistics({0.193, 0.193, 0.193}).n == 3);
   CHECK(statistics({3}).n == 1);
   for (const std::vector<double>& none : {std::vector<double>{}, {missing, infinity}}) {
     CHECK(std::isnan(statistics(none).mean));
