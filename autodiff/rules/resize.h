@@ -9,4 +9,8 @@ namespace fm {
 Var resample(const Var& x, int dim, const Resampling& r);
 Var resize(const Var& x, std::int64_t height, std::int64_t width, Interpolation kind);   // the last two dimensions
 
+// Repeats each pixel of x (B, C, H, W) in a block of factor x factor pixels: nearest-neighbor upsampling to (B, C, factor H, factor W). The pull adds
+// up each block. ShapeError for another rank or a factor below 1.
+Var upsample_nearest(const Var& x, std::int64_t factor);
+
 }  // namespace fm

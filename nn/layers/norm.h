@@ -1,4 +1,4 @@
-// Normalizations over the last dimension, with the learned weight (and bias) that follows them.
+// Normalizations over the last dimension or over groups of channels, with the learned weight (and bias) that follows them.
 #pragma once
 
 #include "autodiff/rules/norm.h"
@@ -40,6 +40,25 @@ struct RmsNorm {                                // x / sqrt(mean(x^2) + eps) * w
   Recomputed modulated(const Var& x, const Var& shift, const Var& scale) const {
     return {[this](const std::vector<Var>& v) { return rms_norm_modulate(v[0], weight, v[1], v[2], eps, v[2].dtype()); }, {x, shift, scale}};
   }
+};
+
+struct GroupNorm {                              // images (B,C,H,W): (x - mean) / sqrt(var + eps) * weight + bias, statistics of groups of channels
+  Parameter weight, bias;                       // (C)
+  std::int64_t groups = 1;
+  double eps = 1e-6;
+
+  GroupNorm() = default;
+  GroupNorm(std::int64_t channels, std::int64_t groups_, double eps_)
+      : weight(make_parameter({channels})), bias(make_parameter({channels})), groups(groups_), eps(eps_) {}
+  template <class V> void visit(V&& v) {
+    v("weight", weight);
+    v("bias", bias);
+  }
+  void reset(const Init&) {
+    fill(weight, 1);
+    fill(bias, 0);
+  }
+  Var operator()(const Var& x) const { return group_norm(x, weight, bias, groups, eps); }
 };
 
 }  // namespace fm

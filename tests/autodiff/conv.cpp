@@ -38,6 +38,26 @@ TEST_CASE("a kernel that just fits gives one row, one column or one number, each
   }
 }
 
+// As in the encoder of SD-VAE: zeros below and on the right only. Output (i, j) reads the pixels from (2i, 2j) on.
+TEST_CASE("a row and a column of zeros before a convolution of stride 2: plain loops, and all derivative checks") {
+  const auto f = [](const std::vector<Var>& v) { return conv2d(pad(pad(v[0], 3, 0, 1), 2, 0, 1), v[1], v[2], 2, 0); };
+  const Tensor x = sample_normal({2, 2, 6, 4}, 1), w = sample_normal({3, 2, 3, 3}, 2), b = sample_normal({3}, 3);
+  CHECK_NOTHROW(check_all(f, {x, w, b}, {.name = "conv2d of padded images"}));
+  const std::vector<double> xs = x.to_vector<double>(), ws = w.to_vector<double>(), bs = b.to_vector<double>();
+  std::vector<double> wanted;
+  for (std::size_t s = 0; s < 2; ++s)
+    for (std::size_t o = 0; o < 3; ++o)
+      for (std::size_t i = 0; i < 3; ++i)
+        for (std::size_t j = 0; j < 2; ++j) {
+          double sum = bs[o];
+          for (std::size_t c = 0; c < 2; ++c)
+            for (std::size_t u = 0; u < 3 && 2 * i + u < 6; ++u)
+              for (std::size_t v = 0; v < 3 && 2 * j + v < 4; ++v) sum += ws[((o * 2 + c) * 3 + u) * 3 + v] * xs[((s * 2 + c) * 6 + 2 * i + u) * 4 + 2 * j + v];
+          wanted.push_back(sum);
+        }
+  CHECK(sum_squares(f({x, w, b}).value() - Tensor::from(wanted, {2, 3, 3, 2})) < 1e-24);
+}
+
 TEST_CASE("errors of conv2d name the shapes") {
   CHECK_THROWS_AS(conv2d(Tensor::ones({1, 2, 4, 4}), Tensor::ones({3, 1, 3, 3}), Tensor(), {1, 0}), ShapeError);
   for (const auto& [h, w] : {std::pair<std::int64_t, std::int64_t>{2, 2}, {2, 5}, {5, 2}})

@@ -116,6 +116,43 @@ TEST_CASE("layer_norm and rms_norm agree with their references") {
   }
 }
 
+TEST_CASE("group_norm agrees with its reference, and its value with plain loops") {
+  struct Case {
+    Shape shape;
+    std::int64_t groups;
+  };
+  for (const auto& [shape, groups] : {Case{{3, 6, 2, 5}, 3}, Case{{2, 4, 7}, 1}, Case{{2, 3, 3, 3}, 3}}) {
+    const std::int64_t b = shape[0], c = shape[1], pixels = shape.numel() / (b * c), width = c / groups * pixels, g = groups;
+    const Tensor x = normal(shape, 1), w = normal({c}, 2), bias = normal({c}, 3);
+    const Shape rows{b, g, width}, channels = Shape::filled(shape.rank(), 1).with(1, c);
+    const auto reference = [=, s = shape](const Var& v, const Var& weight, const Var& shift) {
+      const Var h = reshape(norm_reference({NormKind::layer, 1e-5, v.dtype()}, reshape(v, rows), {}, {}, {}, {}), s);
+      return weight.defined() ? h * reshape(weight, channels) + reshape(shift, channels) : h;
+    };
+    check("group_norm", [=](const Vars& v) { return group_norm(v[0], {}, {}, g, 1e-5); }, [=](const Vars& v) { return reference(v[0], {}, {}); }, {x});
+    check("group_norm with weight and bias", [=](const Vars& v) { return group_norm(v[0], v[1], v[2], g, 1e-5); },
+          [=](const Vars& v) { return reference(v[0], v[1], v[2]); }, {x, w, bias});
+
+    std::vector<double> y = x.to_vector<double>();
+    for (std::int64_t row = 0; row < b * groups; ++row) {
+      double* group = y.data() + row * width;
+      double mean = 0, variance = 0;
+      for (std::int64_t i = 0; i < width; ++i) mean += group[i] / static_cast<double>(width);
+      for (std::int64_t i = 0; i < width; ++i) variance += (group[i] - mean) * (group[i] - mean) / static_cast<double>(width);
+      for (std::int64_t i = 0; i < width; ++i) {
+        const auto channel = static_cast<std::size_t>(row % groups * (c / groups) + i / pixels);
+        group[i] = (group[i] - mean) / std::sqrt(variance + 1e-5) * w.to_vector<double>()[channel] + bias.to_vector<double>()[channel];
+      }
+    }
+    CHECK(largest_difference(group_norm(x, w, bias, groups, 1e-5).value(), Tensor::from(y, shape)) < 1e-13);
+  }
+  CHECK_THROWS_WITH_AS(group_norm(normal({2, 6, 3}, 1), {}, {}, 4, 1e-5), doctest::Contains("a multiple of the 4 groups"), ShapeError);
+  CHECK_THROWS_AS(group_norm(normal({2, 6}, 1), {}, {}, 2, 1e-5), ShapeError);
+  CHECK_THROWS_AS(group_norm(normal({2, 6, 3}, 1), {}, {}, 0, 1e-5), ShapeError);
+  CHECK_THROWS_AS(group_norm(normal({2, 6, 0}, 1), {}, {}, 2, 1e-5), ShapeError);
+  CHECK_THROWS_AS(group_norm(normal({2, 6, 3}, 1), normal({3}, 2), {}, 2, 1e-5), ShapeError);
+}
+
 TEST_CASE("modulated norms agree with their references: per sample, per token, mixed") {
   const std::int64_t n = 3, tokens = 5, c = 7;
   const Tensor x = normal({n, tokens, c}, 1), w = normal({c}, 2), b = normal({c}, 3);

@@ -65,6 +65,25 @@ TEST_CASE("resizing height, width, both or neither passes all derivative checks"
   }
 }
 
+TEST_CASE("upsample_nearest repeats each pixel in a block, and passes all derivative checks") {
+  const Tensor x = sample_normal({2, 3, 4, 5}, 1);
+  for (const std::int64_t factor : {1, 2, 3}) {
+    const Tensor y = upsample_nearest(x, factor).value();
+    REQUIRE(y.shape() == Shape{2, 3, 4 * factor, 5 * factor});
+    const std::vector<double> from = x.to_vector<double>(), to = y.to_vector<double>();
+    int wrong = 0;
+    for (std::int64_t image = 0; image < 6; ++image)
+      for (std::int64_t i = 0; i < 4 * factor; ++i)
+        for (std::int64_t j = 0; j < 5 * factor; ++j)
+          wrong += to[static_cast<std::size_t>((image * 4 * factor + i) * 5 * factor + j)] !=
+                   from[static_cast<std::size_t>((image * 4 + i / factor) * 5 + j / factor)];
+    CHECK(wrong == 0);
+    check("upsample_nearest", [factor](const Vars& v) { return upsample_nearest(v[0], factor); }, {sample_normal({3, 2, 2, 3}, 1)});
+  }
+  CHECK_THROWS_AS(upsample_nearest(sample_normal({2, 3, 4}, 1), 2), ShapeError);
+  CHECK_THROWS_AS(upsample_nearest(x, 0), ShapeError);
+}
+
 TEST_CASE("a modulation of each sample beside one of each token gets a cotangent that is summed over the tokens") {
   const auto f = [](const Vars& v) { return rms_norm_modulate(v[0], v[1], v[2], v[3], 1e-6); };
   check("modulated norm", f, {sample_normal({4, 3, 4}, 1), sample_normal({4}, 2), sample_normal({4, 3, 4}, 3), sample_normal({4, 1, 4}, 4)});
