@@ -21,11 +21,11 @@ struct ConvertCommand {
       "weights to read: a file (safetensors, PyTorch's .pt or .pth, .npz), an index of shards, a checkpoint or a run folder; with :ema for averaged weights",
       flag("from"), basic(), value_as("PATH"));
     v("to", to, "file to write: .safetensors or .npz", flag("to"), basic(), value_as("FILE"));
-    v("part", part, "part to take from a file that holds several: encoder, decoder or dit; empty: all",
-      one_of({"", weights_part::encoder, weights_part::decoder, weights_part::dit}), flag("part"), basic());
+    v("part", part, "part to take from a file that holds several: encoder, decoder, dit or vae; empty: all",
+      one_of({"", weights_part::encoder, weights_part::decoder, weights_part::dit, weights_part::vae}), flag("part"), basic());
     v("names", names,
-      "style of the tensor names in the new file: ours (Hugging Face's for encoders), meta (Meta's DINOv2), rae (with RAE's prefixes)",
-      one_of({"ours", "meta", "rae"}), flag("names"), basic());
+      "style of the tensor names in the new file: ours (Hugging Face's for encoders and a VAE), meta (Meta's DINOv2), rae (with RAE's prefixes), compvis (for a VAE)",
+      one_of({"ours", "meta", "rae", "compvis"}), flag("names"), basic());
     v("dtype", dtype, "element type of floating-point tensors", one_of({"same", "f32", "bf16", "f64"}), flag("dtype"), basic());
   }
 };

@@ -10,7 +10,7 @@
 # And README's reading order goes through files that exist, among them a network, the training step and the kernel of products.
 set -eu
 cd "$1"
-names='(DitDh|Rae|Judge)([A-Z][A-Za-z]*)?'
+names='(AutoencoderKL|DitDh|Rae|Judge)([A-Z][A-Za-z]*)?'
 homes='^(nn/models/|nn/backbones/|nn/flops/|flowmap/training/(rae_space|judge_features)\.|flowmap/training/chain/(space_rae|stage_judge|stage_encoder|stage_decoder)\.|flowmap/training/chain/recipe\.h|flowmap/training/published\.)'
 rows='^(flowmap/training/backbones\.h|flowmap/training/chain/(feature_rows|stages)\.cpp):'       # a row each
 remaining='apps/inspect/reported_runs.cpp 1

@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 
+#include "nn/models/autoencoder_kl_names.h"
 #include "tensor/error.h"
 #include "tensor/io/file_text.h"
 #include "tensor/ops/copy.h"
@@ -181,6 +182,8 @@ const char* name_of(Layout layout) {
     case Layout::rae: return "a RAE autoencoder";
     case Layout::rae_decoder: return "a RAE decoder";
     case Layout::dit_dh: return "a DiT^DH";
+    case Layout::diffusers_vae: return "an AutoencoderKL of diffusers";
+    case Layout::compvis_vae: return "an autoencoder under CompVis' names";
     case Layout::other: break;
   }
   return "of an unknown layout";
@@ -195,6 +198,9 @@ Layout layout_of(const NamedTensors& tensors) {
   if (any("decoder_embed.") && any("decoder_pred.")) return Layout::rae_decoder;
   if (any("s_embedder.proj.") && any("x_embedder.proj.")) return Layout::dit_dh;
   if (any("patch_embed.proj.") && any("blocks.0.attn.qkv.")) return Layout::meta_dino;
+  const NamedTensors plain = unwrapped(tensors);
+  if (has_diffusers_vae_names(plain)) return Layout::diffusers_vae;
+  if (has_compvis_vae_names(plain)) return Layout::compvis_vae;
   return Layout::other;
 }
 
@@ -210,8 +216,9 @@ NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part) 
   if (part == weights_part::decoder && layout == Layout::rae) return under(plain, rae_decoder_prefix);
   if (part == weights_part::decoder && layout == Layout::rae_decoder) return plain;
   if (part == weights_part::dit && layout == Layout::dit_dh) return plain;
-  if (part != weights_part::encoder && part != weights_part::decoder && part != weights_part::dit)
-    throw ConfigError(fmt::format("part \"{}\" must be encoder, decoder or dit", part));
+  if (part == weights_part::vae && (layout == Layout::diffusers_vae || layout == Layout::compvis_vae)) return vae_tensors(plain);
+  if (part != weights_part::encoder && part != weights_part::decoder && part != weights_part::dit && part != weights_part::vae)
+    throw ConfigError(fmt::format("part \"{}\" must be encoder, decoder, dit or vae", part));
   throw FileError(fmt::format("no {} in this file: it is {}, and its first tensor is {}", part, name_of(layout), tensors.empty() ? "nothing" : tensors.front().first));
 }
 
@@ -224,8 +231,12 @@ NamedTensors encoder_tensors(const NamedTensors& tensors, bool affine_norm) {
 
 NamedTensors to_published_names(const NamedTensors& tensors, const std::string& style) {
   if (style == "meta") return to_meta(tensors);
-  if (style != "rae") throw ConfigError(fmt::format("style of names \"{}\" must be meta or rae", style));
   const Layout layout = layout_of(tensors);
+  if (style == "compvis") {
+    if (layout != Layout::diffusers_vae) throw FileError(fmt::format("CompVis' names are for an AutoencoderKL, but this file is {}", name_of(layout)));
+    return to_compvis_vae(vae_tensors(tensors));
+  }
+  if (style != "rae") throw ConfigError(fmt::format("style of names \"{}\" must be meta, rae or compvis", style));
   if (!is_encoder(layout) && layout != Layout::rae_decoder)
     throw FileError(fmt::format("a RAE file can hold an encoder or a decoder, but this file is {}", name_of(layout)));
   const std::string_view prefix = layout == Layout::rae_decoder         ? rae_decoder_prefix

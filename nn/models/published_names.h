@@ -9,6 +9,8 @@
 //                                                       (SigLIP 2, MAE: encoder.model. ...)                          "encoder.model."
 //                                                                                                    decoder         without "decoder."
 //   RAE decoder (model.pt), DiT^DH (stage2_model.pt)    decoder_embed., blocks.0.attn.qkv. ...       decoder, dit    the same
+//   AutoencoderKL of diffusers, old or new              encoder.down_blocks.0.resnets.0. ...         vae             new ones: autoencoder_kl_names.h
+//   CompVis' autoencoder or Stable Diffusion            [first_stage_model.]encoder.down.0. ...      vae             likewise
 //
 // First, the prefixes of wrappers are removed: "module." (data parallel) and "_orig_mod." (torch.compile).
 // Sources: mfrae.md 1.3, 1.4, 2, 2.1, 4.8; for prefixes that mfrae.md does not give, the released code.
@@ -22,10 +24,10 @@ namespace fm {
 
 // The parts of published files.
 namespace weights_part {
-inline constexpr const char *encoder = "encoder", *decoder = "decoder", *dit = "dit";
+inline constexpr const char *encoder = "encoder", *decoder = "decoder", *dit = "dit", *vae = "vae";
 }
 
-enum class Layout { hugging_face_dino, hugging_face_siglip, hugging_face_mae, meta_dino, rae, rae_decoder, dit_dh, other };
+enum class Layout { hugging_face_dino, hugging_face_siglip, hugging_face_mae, meta_dino, rae, rae_decoder, dit_dh, diffusers_vae, compvis_vae, other };
 const char* name_of(Layout layout);
 
 // Finds the layout of a file from the names of its tensors, after removing the prefixes of wrappers.
@@ -39,7 +41,7 @@ NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part);
 NamedTensors encoder_tensors(const NamedTensors& tensors, bool affine_norm);
 
 // Translates our names to published ones. Style "meta", for DINOv2 encoders, joins query, key and value. Style "rae", for encoders and decoders, adds
-// RAE's prefix. ConfigError for another style.
+// RAE's prefix. Style "compvis" is for an AutoencoderKL. ConfigError for another style.
 NamedTensors to_published_names(const NamedTensors& tensors, const std::string& style);
 
 }  // namespace fm

@@ -1,0 +1,142 @@
+// AutoencoderKL (SD-VAE): names and counts of the published files, naming styles, gradients and derivative checks, shapes and errors. Its values:
+// autoencoder_kl_golden.cpp.
+#include "nn/models/autoencoder_kl.h"
+
+#include "autodiff/check.h"
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "nn/models/published_names.h"
+#include "tests/support/model_check.h"
+#include "tests/support/near.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+AutoencoderKLConfig tiny() {
+  AutoencoderKLConfig c;
+  c.widths = {8, 12}, c.groups = 4, c.resnets = 1, c.latent_channels = 2;
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("full width: parameter counts and names are those of the published files") {
+  const ShapesOnly shapes;
+  const AutoencoderKL model{AutoencoderKLConfig{}};
+  CHECK(parameter_count(model.encoder) == 34'163'592);
+  CHECK(parameter_count(model.decoder) == 49'490'179);
+  CHECK(parameter_count(model.quant_conv) == 72);
+  CHECK(parameter_count(model.post_quant_conv) == 20);
+  CHECK(state_dict(model).size() == 248);
+  CHECK(state_dict(model.encoder).size() == 106);
+  check_names(model, "autoencoder_kl.txt");
+}
+
+TEST_CASE("a small autoencoder: images of any multiple of the factor, shapes of the latent, errors") {
+  const AutoencoderKL model(tiny(), 1);
+  CHECK(model.config.factor() == 2);
+  const Var moments = model.moments(wave({2, 3, 6, 10}, 1, DType::f32));
+  CHECK(moments.shape() == Shape{2, 4, 3, 5});
+  CHECK(model.decode(DiagonalGaussian(moments).mean).shape() == Shape{2, 3, 6, 10});
+  CHECK_THROWS_WITH_AS(model.moments(wave({2, 3, 6, 9}, 1, DType::f32)), doctest::Contains("multiples of 2"), ShapeError);
+  CHECK_THROWS_AS(model.moments(wave({2, 1, 6, 10}, 1, DType::f32)), ShapeError);
+  CHECK_THROWS_AS(model.decode(wave({2, 3, 3, 5}, 1, DType::f32)), ShapeError);
+  AutoencoderKLConfig c = tiny();
+  c.groups = 3;
+  CHECK_THROWS_WITH_AS(AutoencoderKL(c, 1), "AutoencoderKL: width 8 is not a multiple of the 3 groups", ConfigError);
+  c = tiny(), c.widths = {};
+  CHECK_THROWS_AS(AutoencoderKL(c, 1), ConfigError);
+}
+
+TEST_CASE("a head of 264 channels, more than the attention kernels of GPUs take, gives the CPU's values on every device") {
+  AutoencoderKLConfig c = tiny();
+  c.widths = {264};
+  VaeAttention attention(264, c), on_cpu = attention;
+  shake(attention, 0.05);
+  for_each_tensor(on_cpu, [i = 0, from = state_dict(attention)](const std::string&, Tensor& t) mutable { t = from[static_cast<std::size_t>(i++)].second.to(Device{}); });
+  const Tensor x = wave({2, 264, 3, 2}, 1, DType::f32);
+  CHECK(max_difference(attention(x).value(), on_cpu(x.to(Device{})).value()) < 1e-5);
+}
+
+TEST_CASE("the posterior clamps its log-variance to [-30, 20], and a sample is mean + std * noise") {
+  const Tensor moments = Tensor::from<double>({1, 2, 3, 4, -50, 0, 1, 30}, {1, 2, 2, 2}), noise = Tensor::from<double>({1, -1, 2, 1}, {1, 1, 2, 2});
+  const DiagonalGaussian p(moments);
+  const double deviations[] = {std::exp(-15), 1, std::exp(0.5), std::exp(10)}, draws[] = {1, -1, 2, 1};
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(near(p.std().value().to_vector<double>()[i], deviations[i], 1e-14));
+    CHECK(near(p.sample(noise).value().to_vector<double>()[i], static_cast<double>(i + 1) + deviations[i] * draws[i], 1e-14));
+  }
+  CHECK_THROWS_AS(DiagonalGaussian(Tensor::ones({1, 3, 2, 2})), ShapeError);
+  CHECK_THROWS_AS(p.sample(Tensor::ones({1, 1, 1, 2}, DType::f64)), ShapeError);
+}
+
+TEST_CASE("a small autoencoder passes the derivative checks, and every parameter gets a gradient") {
+  AutoencoderKL model(tiny(), 1);
+  shake(model);
+  {
+    Tape tape;
+    const DiagonalGaussian p = model.posterior(wave({2, 3, 4, 4}, 1, DType::f32));
+    const Gradients g = backward(sum(square(model.decode(p.sample(wave(p.mean.shape(), 2, DType::f32))))));
+    for_each_parameter(model, [&](const std::string& name, Parameter& q) { CHECK_MESSAGE((g[q].defined() && norm(g[q]) > 0), name); });
+  }
+  to_dtype(model, DType::f64);
+  CHECK_NOTHROW(check_all([&](const std::vector<Var>& x) { return model.decode(model.posterior(x[0]).sample(x[1])); },
+                          {sample_normal({2, 3, 4, 4}, 1), sample_normal({2, 2, 2, 2}, 2)}, {.name = "autoencoder"}));
+}
+
+TEST_CASE("files with old names, CompVis' names and whole Stable Diffusion files load to the same bits") {
+  AutoencoderKLConfig c = tiny();
+  c.widths = {8, 12, 16};
+  const AutoencoderKL model(c, 3);
+  const NamedTensors ours = state_dict(model);
+  const auto loads = [&](const NamedTensors& file) {
+    AutoencoderKL other(c, 4);
+    load_state(other, to_our_names(file, "vae"));
+    const NamedTensors loaded = state_dict(other);
+    for (std::size_t i = 0; i < ours.size(); ++i) CHECK_MESSAGE(max_difference(loaded[i].second, ours[i].second) == 0, ours[i].first);
+  };
+  loads(ours);
+  NamedTensors old;
+  for (const auto& [name, t] : ours) {
+    std::string n = name;
+    for (const auto& [now, then] : {std::pair("to_q", "query"), std::pair("to_k", "key"), std::pair("to_v", "value"), std::pair("to_out.0", "proj_attn")})
+      if (const std::size_t at = n.find(now); at != std::string::npos) n.replace(at, std::string(now).size(), then);
+    old.emplace_back(n, t);
+  }
+  CHECK(layout_of(old) == Layout::diffusers_vae);
+  loads(old);
+
+  NamedTensors compvis = to_published_names(ours, "compvis");
+  CHECK(layout_of(compvis) == Layout::compvis_vae);
+  const auto shape_of = [&](const std::string& name) {
+    for (const auto& [n, t] : compvis)
+      if (n == name) return t.shape();
+    return Shape{};
+  };
+  // decoder.up_blocks.0 has the lowest resolution, decoder.up.2 too.
+  CHECK(shape_of("decoder.up.0.block.0.conv1.weight") == Shape{8, 12, 3, 3});
+  CHECK(shape_of("decoder.up.0.block.0.nin_shortcut.weight") == Shape{8, 12, 1, 1});
+  CHECK(shape_of("decoder.up.2.upsample.conv.weight") == Shape{16, 16, 3, 3});
+  CHECK(shape_of("encoder.down.1.block.0.nin_shortcut.weight") == Shape{12, 8, 1, 1});
+  CHECK(shape_of("encoder.down.0.downsample.conv.bias") == Shape{8});
+  CHECK(shape_of("encoder.mid.attn_1.q.weight") == Shape{16, 16, 1, 1});
+  CHECK(shape_of("decoder.mid.attn_1.proj_out.weight") == Shape{16, 16, 1, 1});
+  CHECK(shape_of("decoder.mid.attn_1.norm.bias") == Shape{16});
+  CHECK(shape_of("decoder.mid.block_2.conv2.bias") == Shape{16});
+  CHECK(shape_of("decoder.norm_out.weight") == Shape{8});
+  CHECK(shape_of("post_quant_conv.weight") == Shape{2, 2, 1, 1});
+  compvis.emplace_back("loss.logvar", Tensor::zeros({1}));
+  compvis.emplace_back("model_ema.decoderconv_inweight", Tensor::zeros({1}));
+  loads(compvis);
+  NamedTensors whole{{"model.diffusion_model.out.2.weight", Tensor::zeros({1})}, {"cond_stage_model.logit_scale", Tensor::zeros({1})}};
+  for (const auto& [name, t] : compvis) whole.emplace_back("first_stage_model." + name, t);
+  loads(whole);
+  for (const auto& [name, t] : to_our_names(whole, "vae")) CHECK_MESSAGE(!has(name, "loss"), name);
+
+  compvis.emplace_back("encoder.surprise", Tensor::zeros({1}));
+  CHECK_THROWS_WITH_AS(loads(compvis), doctest::Contains("encoder.surprise"), FileError);
+  CHECK_THROWS_WITH_AS(to_our_names(ours, "decoder"), doctest::Contains("no decoder in this file: it is an AutoencoderKL of diffusers"), FileError);
+  CHECK_THROWS_AS(to_published_names({{"a", Tensor::zeros({1})}}, "compvis"), FileError);
+}
