@@ -61,4 +61,74 @@ CostTable cost_table(const RaeDecoderConfig& config) {
   return table;
 }
 
+namespace {
+
+std::int64_t latent_size(const AutoencoderKLConfig& c, std::int64_t image_size) {
+  if (image_size < 1 || image_size % c.factor() != 0)
+    throw ConfigError(fmt::format("AutoencoderKL: image size {} is not a multiple of {}", image_size, c.factor()));
+  return image_size / c.factor();
+}
+
+// norm, 3x3, norm, 3x3; if the width changes, a 1x1 convolution in the skip connection.
+void add_resnet(ModuleCost& part, std::int64_t in, std::int64_t out, std::int64_t places) {
+  part.values(2 * in).conv(in, out, 3, places).values(2 * out).conv(out, out, 3, places);
+  if (in != out) part.conv(in, out, 1, places);
+}
+
+void add_middle(CostTable& table, const std::string& part, std::int64_t width, std::int64_t places) {
+  ModuleCost resnets(part + ".mid_block.resnets"), attention(part + ".mid_block.attentions");
+  for (int i = 0; i < 2; ++i) add_resnet(resnets, width, width, places);
+  for (int i = 0; i < 4; ++i) attention.linear(width, width, places);                      // q, k, v, out
+  table.push_back(resnets);
+  table.push_back(attention.values(2 * width).attention(places, width));
+}
+
+// `in` becomes the level's width. Returns the resnets of a level.
+ModuleCost level_resnets(const std::string& name, std::int64_t& in, std::int64_t width, std::int64_t count, std::int64_t places) {
+  ModuleCost resnets(name + ".resnets");
+  for (std::int64_t i = 0; i < count; ++i) {
+    add_resnet(resnets, in, width, places);
+    in = width;
+  }
+  return resnets;
+}
+
+}  // namespace
+
+CostTable encoder_costs(const AutoencoderKLConfig& config, std::int64_t image_size) {
+  const AutoencoderKLConfig c = checked_config(config, "AutoencoderKL");
+  std::int64_t side = latent_size(c, image_size) * c.factor(), width = c.widths.front();
+  CostTable table{ModuleCost("encoder.conv_in").conv(c.image_channels, width, 3, side * side)};
+  for (std::size_t level = 0; level < c.widths.size(); ++level) {
+    const std::string name = "encoder.down_blocks." + std::to_string(level);
+    table.push_back(level_resnets(name, width, c.widths[level], c.resnets, side * side));
+    if (level + 1 == c.widths.size()) break;
+    side /= 2;
+    table.push_back(ModuleCost(name + ".downsamplers").conv(width, width, 3, side * side));
+  }
+  add_middle(table, "encoder", width, side * side);
+  table.push_back(ModuleCost("encoder.conv_norm_out").values(2 * width));
+  table.push_back(ModuleCost("encoder.conv_out").conv(width, 2 * c.latent_channels, 3, side * side));
+  table.push_back(ModuleCost("quant_conv").conv(2 * c.latent_channels, 2 * c.latent_channels, 1, side * side));
+  return table;
+}
+
+CostTable decoder_costs(const AutoencoderKLConfig& config, std::int64_t image_size) {
+  const AutoencoderKLConfig c = checked_config(config, "AutoencoderKL");
+  std::int64_t side = latent_size(c, image_size), width = c.widths.back();
+  CostTable table{ModuleCost("post_quant_conv").conv(c.latent_channels, c.latent_channels, 1, side * side),
+                  ModuleCost("decoder.conv_in").conv(c.latent_channels, width, 3, side * side)};
+  add_middle(table, "decoder", width, side * side);
+  for (std::size_t level = 0; level < c.widths.size(); ++level) {
+    const std::string name = "decoder.up_blocks." + std::to_string(level);
+    table.push_back(level_resnets(name, width, c.widths[c.widths.size() - 1 - level], c.resnets + 1, side * side));
+    if (level + 1 == c.widths.size()) break;
+    side *= 2;
+    table.push_back(ModuleCost(name + ".upsamplers").conv(width, width, 3, side * side));
+  }
+  table.push_back(ModuleCost("decoder.conv_norm_out").values(2 * width));
+  table.push_back(ModuleCost("decoder.conv_out").conv(width, c.image_channels, 3, side * side));
+  return table;
+}
+
 }  // namespace fm

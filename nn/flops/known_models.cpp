@@ -52,8 +52,9 @@ void add_baselines(std::vector<KnownModel>& models) {
     const std::int64_t paper = image_size == 256 ? 114 : 0;
     models.push_back({"dit-xl-2-" + side, "DiT-XL/2, Peebles & Xie 2023", cost_table(dit_xl_2(image_size)), paper});
     models.push_back({"sit-xl-2-" + side, "SiT-XL/2, Ma et al. 2024: the network of DiT-XL/2", cost_table(dit_xl_2(image_size)), paper});
-    models.push_back({"sd-vae-decoder-" + side, "AutoencoderKL of Stable Diffusion (f8), Rombach et al. 2022",
-                      cost_table(sd_vae_decoder(image_size)), image_size == 256 ? 310 : 0});
+    const std::string vae = "AutoencoderKL of Stable Diffusion (f8), Rombach et al. 2022";
+    models.push_back({"sd-vae-encoder-" + side, vae, encoder_costs({}, image_size), 0});
+    models.push_back({"sd-vae-decoder-" + side, vae, decoder_costs({}, image_size), image_size == 256 ? 310 : 0});
   }
 }
 

@@ -11,22 +11,10 @@ std::int64_t latent_of(std::int64_t image_size) {
   return image_size / 8;
 }
 
-// norm, 3x3, norm, 3x3; if the width changes, a 1x1 convolution in the skip connection.
-void add_resnet(ModuleCost& part, std::int64_t in, std::int64_t out, std::int64_t places) {
-  part.values(2 * in).conv(in, out, 3, places).values(2 * out).conv(out, out, 3, places);
-  if (in != out) part.conv(in, out, 1, places);
-}
-
 }  // namespace
 
 DitShape dit_xl_2(std::int64_t image_size) {
   DitShape shape;
-  shape.latent_size = latent_of(image_size);
-  return shape;
-}
-
-VaeDecoderShape sd_vae_decoder(std::int64_t image_size) {
-  VaeDecoderShape shape;
   shape.latent_size = latent_of(image_size);
   return shape;
 }
@@ -49,33 +37,6 @@ CostTable cost_table(const DitShape& s) {
       ModuleCost("final_layer.adaLN_modulation").linear(w, 2 * w, 1),
       ModuleCost("final_layer.linear").linear(w, s.patch_size * s.patch_size * s.out_channels, tokens),
   };
-}
-
-CostTable cost_table(const VaeDecoderShape& s) {
-  std::int64_t side = s.latent_size, places = side * side, width = s.widths.front();
-  CostTable table{ModuleCost("post_quant_conv").conv(s.latent_channels, s.latent_channels, 1, places),
-                  ModuleCost("decoder.conv_in").conv(s.latent_channels, width, 3, places)};
-  ModuleCost middle("decoder.mid_block.resnets");
-  for (int i = 0; i < 2; ++i) add_resnet(middle, width, width, places);
-  table.push_back(middle);
-  ModuleCost attention("decoder.mid_block.attentions");
-  for (int i = 0; i < 4; ++i) attention.linear(width, width, places);  // q, k, v, out
-  table.push_back(attention.values(2 * width).attention(places, width));
-  for (std::size_t level = 0; level < s.widths.size(); ++level) {
-    const std::string name = "decoder.up_blocks." + std::to_string(level);
-    ModuleCost resnets(name + ".resnets");
-    for (std::int64_t i = 0; i < s.resnets; ++i) {
-      add_resnet(resnets, width, s.widths[level], places);
-      width = s.widths[level];
-    }
-    table.push_back(resnets);
-    if (level + 1 == s.widths.size()) break;
-    side *= 2, places = side * side;
-    table.push_back(ModuleCost(name + ".upsamplers").conv(width, width, 3, places));
-  }
-  table.push_back(ModuleCost("decoder.conv_norm_out").values(2 * width));
-  table.push_back(ModuleCost("decoder.conv_out").conv(width, s.image_channels, 3, places));
-  return table;
 }
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// The baselines of the MF-RAE paper, by their published shapes. They are counted, but not implemented.
+// A baseline of the MF-RAE paper, by its published shape. It is counted, but not implemented.
 #pragma once
 
 #include "nn/flops/count.h"
@@ -12,17 +12,7 @@ struct DitShape {
 };
 DitShape dit_xl_2(std::int64_t image_size);  // an element of the latent covers 8 x 8 pixels of the image
 
-// The decoder of the autoencoder of Stable Diffusion (Rombach et al. 2022, kl-f8; sd-vae-ft-mse and -ema are the same network): 3x3
-// convolutions, attention at the lowest resolution, nearest-neighbor upsampling between the levels. Names are those in
-// AutoencoderKL of diffusers.
-struct VaeDecoderShape {
-  std::int64_t latent_size = 32, latent_channels = 4, image_channels = 3, resnets = 3;
-  std::vector<std::int64_t> widths = {512, 512, 256, 128};  // width of each level, the lowest resolution first
-};
-VaeDecoderShape sd_vae_decoder(std::int64_t image_size);
-
 // The cost of one sample, as in count.h. ConfigError if the latent size is not a multiple of the patch size.
 CostTable cost_table(const DitShape& shape);
-CostTable cost_table(const VaeDecoderShape& shape);
 
 }  // namespace fm

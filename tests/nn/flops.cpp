@@ -131,8 +131,11 @@ TEST_CASE("baselines have the parameters and MACs of their own papers") {
   for (const char* name : {"dit-xl-2-256", "sit-xl-2-256"}) CHECK(total(known_model(name).modules).parameters == 675'129'632);
   CHECK(std::abs(static_cast<double>(total(cost_table(dit_xl_2(256))).macs()) / 118.64e9 - 1) < 1e-3);  // DiT's table 4, attention included
   CHECK(std::abs(static_cast<double>(total(cost_table(dit_xl_2(512))).macs()) / 524.60e9 - 1) < 1e-3);
-  CHECK(total(cost_table(sd_vae_decoder(256))).parameters == 49'490'199);
-  CHECK(total(cost_table(sd_vae_decoder(512))).macs_linear == 4 * total(cost_table(sd_vae_decoder(256))).macs_linear);
+  const ModuleCost encoder = total(known_model("sd-vae-encoder-256").modules), decoder = total(known_model("sd-vae-decoder-256").modules);
+  CHECK(encoder.parameters + decoder.parameters == 83'653'863);
+  CHECK(fmt::format("{:.4f} {:.4f}", static_cast<double>(encoder.macs_linear) / 1e9, static_cast<double>(decoder.macs_linear) / 1e9) == "135.2873 310.0199");
+  CHECK(giga(encoder.macs_attention) + " " + giga(decoder.macs_attention) == "1.074 1.074");
+  CHECK(total(known_model("sd-vae-decoder-512").modules).macs_linear == 4 * decoder.macs_linear);
   // ViT-B/16 without its head has 85,798,656 parameters; RAE removes the 1,536 of the last norm.
   CHECK(total(cost_table(vit_mae(), 256)).parameters == 85'798'656 - 1536);
   // siglip2-base-patch16-224's vision tower has 92,884,224, including its attention pooling (probe, attention, norm, MLP) and last norm.
@@ -154,6 +157,9 @@ TEST_CASE("each module has as many parameters as the model's shapes, at every si
   CHECK(memory_stats().peak == before);
   for (const char* size : {"S", "B", "L"}) check_parameters(VitEncoder(dinov2(size)), cost_table(dinov2(size), 448));
   for (const VitEncoderConfig& config : {siglip2(), vit_mae()}) check_parameters(VitEncoder(config), cost_table(config, 256));
+  CostTable vae = encoder_costs({}, 256);
+  for (const ModuleCost& row : decoder_costs({}, 256)) vae.push_back(row);
+  check_parameters(AutoencoderKL(AutoencoderKLConfig{}), vae);
   for (const std::int64_t image_size : {256, 512}) {
     for (const char* size : {"B", "L", "XL"})
       check_parameters(RaeDecoder(rae_decoder(size, image_size)), cost_table(rae_decoder(size, image_size)));
@@ -179,6 +185,11 @@ TEST_CASE("counted products are those that a tape records, with every switch of 
   decoder.latent_channels = 8, decoder.latent_size = 4, decoder.width = 16, decoder.depth = 2, decoder.heads = 2, decoder.mlp_width = 24;
   decoder.patch_size = 2;
   check_recorded(cost_table(decoder), [&] { RaeDecoder(decoder, 1)(wave({1, 16, 8}, 1, DType::f32)); });
+  AutoencoderKLConfig vae;
+  vae.widths = {8, 8, 12}, vae.groups = 4, vae.latent_channels = 2;
+  const AutoencoderKL autoencoder(vae, 1);
+  check_recorded(encoder_costs(vae, 12), [&] { autoencoder.moments(wave({1, 3, 12, 12}, 1, DType::f32)); });
+  check_recorded(decoder_costs(vae, 12), [&] { autoencoder.decode(wave({1, 2, 3, 3}, 1, DType::f32)); });
   for (const bool other : {false, true}) {
     DitDhConfig dit;
     dit.input_size = 4, dit.channels = 8, dit.classes = 10, dit.width = 16, dit.depth = 3, dit.heads = 2, dit.head_depth = other ? 1 : 2,
@@ -209,7 +220,7 @@ TEST_CASE("model names are found in any case; a wrong name gets a hint, and unkn
   CHECK_THROWS_AS(dit_dh("B", 250), ConfigError);
   CHECK_THROWS_AS(dit_dh("B", 0), ConfigError);
   CHECK_THROWS_AS(cost_table(dinov2("B"), 256), ConfigError);
-  CHECK_THROWS_AS(sd_vae_decoder(100), ConfigError);
+  CHECK_THROWS_AS(decoder_costs({}, 100), ConfigError);
   CHECK_THROWS_AS(cost_table(dit_xl_2(264)), ConfigError);
 }
 

@@ -29,8 +29,8 @@ inline std::int64_t product(const std::vector<std::int64_t>& v) {
   return p;
 }
 
-// Counts the multiplications in a printed tape, "%5 = linear[1, 25, 20] (%3, %4, const)". Each output element of a linear layer costs as many
-// multiplications as its weight has columns.
+// Counts the multiplications in a printed tape, "%5 = linear[1, 25, 20] (%3, %4, const)". Each output element of a linear layer or
+// a convolution costs as many multiplications as its weight has elements for each output channel.
 inline Macs recorded_products(const std::string& tape) {
   const std::regex line(R"(^%(\d+) = (\w+)\[([\d, ]*)\] \((?:%\d+|const)?(?:, %(\d+))?.*$)");
   std::map<std::string, std::vector<std::int64_t>> shapes;
@@ -42,6 +42,8 @@ inline Macs recorded_products(const std::string& tape) {
     const std::vector<std::int64_t> shape = shapes[m[1]] = numbers(m[3]);
     if (m[2] == "linear")
       macs.linear += product(shape) * shapes.at(m[4]).back();
+    else if (m[2] == "conv2d")
+      macs.linear += product(shape) * product(shapes.at(m[4])) / shapes.at(m[4]).front();
     else if (m[2] == "attention")
       macs.attention += 2 * product(shape) * shape[2];  // (B,H,N,dh)
     else if (m[2] == "attention_qkv")
