@@ -23,7 +23,7 @@ Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const V
 // ShapeError if `groups` does not divide C, or if x has no positions. The result has x's type.
 //
 // It is layer_norm on rows of one group each, then one product and one sum with a number for each channel. These two read and write y once more
-// each: a kernel of its own would save about half of the time. On a GPU one warp computes a row, so B * groups rows should be many.
+// each, which is about two fifths of the time. On a GPU one warp computes a row, so few rows (B * groups) leave most of the GPU idle.
 Var group_norm(const Var& x, const Var& weight, const Var& bias, std::int64_t groups, double eps);
 
 // The same norms composed of primitive operations. Absent operands are Var{}.

@@ -82,8 +82,9 @@ TEST_CASE("a small autoencoder passes the derivative checks, and every parameter
     for_each_parameter(model, [&](const std::string& name, Parameter& q) { CHECK_MESSAGE((g[q].defined() && norm(g[q]) > 0), name); });
   }
   to_dtype(model, DType::f64);
-  CHECK_NOTHROW(check_all([&](const std::vector<Var>& x) { return model.decode(model.posterior(x[0]).sample(x[1])); },
-                          {sample_normal({2, 3, 4, 4}, 1), sample_normal({2, 2, 2, 2}, 2)}, {.name = "autoencoder"}));
+  const auto f = [&](const std::vector<Var>& x) { return model.decode(model.posterior(x[0]).sample(x[1])); };
+  const std::vector<Tensor> inputs{sample_normal({2, 3, 4, 4}, 1), sample_normal({2, 2, 2, 2}, 2)};
+  for (const auto& check : {check_push, check_pull, check_taped, check_rows}) CHECK_NOTHROW(check(f, inputs, CheckOptions{.name = "autoencoder"}));
 }
 
 TEST_CASE("files with old names, CompVis' names and whole Stable Diffusion files load to the same bits") {
