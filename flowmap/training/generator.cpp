@@ -6,6 +6,8 @@
 
 #include "flowmap/draws.h"
 #include "flowmap/metrics/frechet.h"
+#include "flowmap/sampler_adaptive.h"
+#include "flowmap/sampler_sde.h"
 #include "tensor/narrow.h"
 #include "tensor/ops/copy.h"
 
@@ -67,10 +69,23 @@ LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps) {
   };
 }
 
-LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver) {
-  return [v = std::move(v), grid = teacher_grid(points, shift), solver](const Tensor& noise, const Labels& y) {
-    return sample_ode(v, noise, y, grid, solver);
-  };
+TeacherSolver teacher_solver_named(const std::string& name) {
+  if (name == "dopri5") return TeacherSolver::dopri5;
+  if (name == "sde") return TeacherSolver::sde;
+  return solver_named(name) == Solver::heun ? TeacherSolver::heun : TeacherSolver::euler;
+}
+
+LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver) {
+  if (solver == TeacherSolver::dopri5) {
+    if (steps != 1) throw ConfigError(fmt::format("--calls {}: dopri5 chooses the number of its steps itself: leave --calls out", steps));
+    return [v = std::move(v)](const Tensor& noise, const Labels& y) { return sample_adaptive(v, noise, y).samples; };
+  }
+  if (solver == TeacherSolver::sde) {
+    if (steps < 2) throw ConfigError(fmt::format("--calls {}: the SDE needs at least 2 calls; SiT takes 250", steps));
+    return [v = std::move(v), steps](const Tensor& noise, const Labels& y) { return sample_sde(v, noise, y, {.calls = steps}); };
+  }
+  return [v = std::move(v), grid = teacher_grid(steps + 1, shift), kind = solver == TeacherSolver::heun ? Solver::heun : Solver::euler](
+             const Tensor& noise, const Labels& y) { return sample_ode(v, noise, y, grid, kind); };
 }
 
 namespace {

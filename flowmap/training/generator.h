@@ -46,7 +46,15 @@ FlowMapNet euler_jumps(FlowMapNet u);
 // Returns a generator that calls u this number of times for a sample. The trained jumps decide its sampler: jumps, jumps with noise added between the calls
 // (sample_renoised), or steps of Euler's method. ConfigError if takes_calls() refuses the number.
 LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps = Jumps::any);
-LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
+
+// How a teacher makes samples: by steps of Euler's or Heun's method on a grid, by a solver that chooses its own steps down to t = 0 (sample_adaptive), or
+// by the SDE of SiT (sample_sde).
+enum class TeacherSolver { euler, heun, dopri5, sde };
+TeacherSolver teacher_solver_named(const std::string& name);         // ConfigError for another name
+
+// Returns a generator of `steps` steps: of teacher_grid(steps + 1, shift), or of the SDE, each with one call but heun's with two. ConfigError if dopri5 is
+// given another number than 1, or the SDE fewer than 2.
+LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver = TeacherSolver::euler);
 
 // Returns (n, C, H, W) in [0, 1] as 8-bit images. 255 x is rounded to the nearest integer, or truncated, as in the published samplers.
 // SamplesNotFinite names the first row that is not finite.

@@ -111,12 +111,13 @@ void check_fit(const Models& m, const PublishedConfig& c) {
 LatentGenerator generator(const Models& m, const DrawConfig& draw) {
   const DitDhConfig& c = config_of(m.dit);
   if (m.dit.two_times()) {
+    if (draw.solver != TeacherSolver::euler) throw ConfigError("--solver is for a teacher, but this --dit is a flow map, which makes jumps: leave --solver out");
     if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher, but this --dit is a flow map, which learned its guidance: leave --guidance and --weak out");
     return flow_map_generator(m.dit.u(), narrow<int>(draw.calls, "calls"));
   }
   VelocityNet v = m.weak ? autoguidance(m.dit.v(), m.weak.v(), draw.guidance, draw.interval) : guided(m.dit.v(), draw.guidance, c.classes, draw.interval);
   const double shift = shift_for_dimension(c.channels * c.input_size * c.input_size);
-  return ode_generator(std::move(v), narrow<int>(draw.calls, "calls") + 1, shift, draw.solver);
+  return velocity_generator(std::move(v), narrow<int>(draw.calls, "calls"), shift, draw.solver);
 }
 
 }  // namespace

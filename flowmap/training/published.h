@@ -32,7 +32,7 @@ struct PublishedConfig {
 
 struct DrawConfig {
   std::int64_t calls = 1;                        // calls of a flow map, or steps of a teacher's solver
-  Solver solver = Solver::euler;
+  TeacherSolver solver = TeacherSolver::euler;   // ConfigError for a flow map, unless euler
   double guidance = 1;
   Interval interval;
 };

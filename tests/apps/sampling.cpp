@@ -207,6 +207,9 @@ TEST_CASE("solver, guidance, guidance interval and autoguidance change a teacher
     return largest_difference(pixels(files().teacher, two + more).data(), plain.data(), plain.size());
   };
   CHECK(differs({"--solver", "heun"}) > 0);
+  CHECK(differs({"--solver", "sde"}) > 0);
+  const auto adaptive = pixels(files().teacher, {"--count", "2", "--solver", "dopri5"}), fine = pixels(files().teacher, {"--count", "2", "--steps", "60", "--solver", "heun"});
+  CHECK(largest_difference(adaptive.data(), fine.data(), fine.size()) <= 1);
   // The scales are far above those in use, because the velocities of random networks differ by little and images are rounded to 8 bits.
   CHECK(differs({"--guidance", "100"}) > 0);
   CHECK(differs({"--guidance", "100", "--guidance-from", "0.1", "--guidance-to", "0.2"}) == 0);    // no time of the solver lies in that interval
@@ -249,6 +252,12 @@ TEST_CASE("flowmap_sample refuses unusable files, flags and labels, in one line"
   refuse({"--decoder", files().flow_map.string()}, 3, "no decoder in this file: it is a DiT^DH");
   refuse({"--dit", files().decoder.string()}, 3, "no dit in this file: it is a RAE decoder");
   refuse({"--guidance", "2"}, 2, "guidance is for a teacher");
+  refuse({"--solver", "heun"}, 2, "--solver is for a teacher");
+  const auto refuse_teacher = [&](const Arguments& more, const std::string& message) {
+    refused(draw(files().teacher, Arguments{"-q", "--grid", (folder / "g.png").string()} + more), 2, message);
+  };
+  refuse_teacher({"--solver", "dopri5", "--steps", "4"}, "--calls 4: dopri5 chooses");
+  refuse_teacher({"--solver", "sde"}, "--calls 1: the SDE needs at least 2");
   refuse({"--class", "1000"}, 2, "label 1000: there are 1000 classes, 0 to 999");
   refuse({"--class", "cat"}, 2, "labels 'cat'");
   refuse({"--class", "crane"}, 2, "class 'crane' is the name of labels 134 and 517");

@@ -280,8 +280,8 @@ VelocityNet TrainingRun::guided(VelocityNet teacher, Interval interval) const {
   return fm::guided(std::move(teacher), recipe_.guidance, recipe_.classes, interval);
 }
 
-LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval, Solver solver) const {
-  return ode_generator(guided(std::move(teacher), interval), narrow<int>(points, "points"), latent_shift(), solver);
+LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval, TeacherSolver solver) const {
+  return velocity_generator(guided(std::move(teacher), interval), narrow<int>(points - 1, "points"), latent_shift(), solver);
 }
 
 Network TrainingRun::load_student(const std::string& stage) {

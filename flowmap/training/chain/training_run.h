@@ -66,7 +66,7 @@ class TrainingRun {
   Network load_teacher();
   VelocityNet guided(VelocityNet teacher, Interval interval = {}) const;   // the teacher with the recipe's guidance
   // Samples from the guided teacher. `points`: number of points of the solver's grid.
-  LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval = {}, Solver solver = Solver::euler) const;
+  LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval = {}, TeacherSolver solver = TeacherSolver::euler) const;
   Network load_student(const std::string& stage);     // averaged weights
   // Samples from a loaded flow map in this number of calls, with the sampler for its trained jumps.
   LatentGenerator student_generator(const std::string& stage, const Network& student, int calls) const;
