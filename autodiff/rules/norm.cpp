@@ -66,7 +66,10 @@ Var layer_norm(const Var& x, const Var& weight, const Var& bias, double eps, DTy
 }
 Var rms_norm(const Var& x, const Var& weight, double eps) { return norm("rms_norm", {NormKind::rms, eps, x.dtype()}, x, weight, {}, {}, {}); }
 Var layer_norm_modulate(const Var& x, const Var& weight, const Var& bias, const Var& shift, const Var& scale, double eps) {
-  return norm("layer_norm_modulate", {NormKind::layer, eps, x.dtype()}, x, weight, bias, shift, scale);
+  return layer_norm_modulate(x, weight, bias, shift, scale, eps, x.dtype());
+}
+Var layer_norm_modulate(const Var& x, const Var& weight, const Var& bias, const Var& shift, const Var& scale, double eps, DType result) {
+  return norm("layer_norm_modulate", {NormKind::layer, eps, result}, x, weight, bias, shift, scale);
 }
 Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const Var& scale, double eps) {
   return rms_norm_modulate(x, weight, shift, scale, eps, x.dtype());

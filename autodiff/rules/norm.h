@@ -15,6 +15,7 @@ Var layer_norm(const Var& x, const Var& weight, const Var& bias, double eps, DTy
 Var rms_norm(const Var& x, const Var& weight, double eps);
 // y = norm(x) (1 + scale) + shift, the norm with its affine part
 Var layer_norm_modulate(const Var& x, const Var& weight, const Var& bias, const Var& shift, const Var& scale, double eps);
+Var layer_norm_modulate(const Var& x, const Var& weight, const Var& bias, const Var& shift, const Var& scale, double eps, DType result);
 Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const Var& scale, double eps);
 Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const Var& scale, double eps, DType result);
 

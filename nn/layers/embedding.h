@@ -24,6 +24,28 @@ struct GaussianFourierEmbedding {
   Var operator()(const Var& t) const;           // (B) -> (B, width)
 };
 
+// A scalar as cosines and sines of fixed frequencies through a small MLP: the embedding of times of DiT (Peebles & Xie 2023), cosines first.
+//   a_k = scale t f_k,   y = mlp.2(silu(mlp.0([cos a | sin a])))
+// DiT's times are whole numbers up to 999. SiT and MeanFlow embed times of [0, 1] with scale 1, so that the fastest angle is t itself. The embedding
+// is differentiable in t. The frequencies are f64 and not stored with the model: each call rounds them to the type of t.
+struct TimestepEmbedding {
+  Linear first, second;
+  Tensor frequencies;                           // scale f_k
+
+  static constexpr std::int64_t count = 128;
+  static Tensor base_frequencies();             // f_k = 10000^(-k / 128), k = 0 .. 127; f64 (128)
+
+  TimestepEmbedding() = default;
+  TimestepEmbedding(std::int64_t width, double scale);
+  template <class V> void visit(V&& v) {
+    v("mlp.0", first);
+    v("mlp.2", second);
+  }
+  void reset(const Init& init);                 // weights N(0, 0.02), biases 0
+
+  Var operator()(const Var& t) const;           // (B) -> (B, width)
+};
+
 // A scalar as sines and cosines of fixed frequencies, without an MLP:
 //   [ sin(w_1 t), ..., sin(w_F t), cos(w_1 t), ..., cos(w_F t) ],  w_k from `low` to `high` in equal ratios.
 Tensor equal_ratios(double low, double high, std::int64_t n);               // (n); `low` alone for n = 1

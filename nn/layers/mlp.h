@@ -24,8 +24,14 @@ struct Mlp {                                    // fc2(f(fc1(x)))
     v("fc2", fc2);
   }
   Var operator()(const Var& x) const { return (*this)(x, x.dtype()); }
+  Var operator()(const Recomputed& x) const { return fc2(activated(fc1(x))); }
   Var operator()(const Var& x, DType result) const {        // of type `result`: x's type, or f32 for a bf16 x
-    return fc2(Recomputed{[f = activation](const std::vector<Var>& v) { return activate(v[0], f); }, {fc1(x)}}, result);
+    return fc2(activated(fc1(x)), result);
+  }
+
+ private:
+  Recomputed activated(const Var& h) const {
+    return {[f = activation](const std::vector<Var>& v) { return activate(v[0], f); }, {h}};
   }
 };
 

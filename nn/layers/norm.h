@@ -24,6 +24,10 @@ struct LayerNorm {                              // (x - mean) / sqrt(var + eps) 
   }
   Var operator()(const Var& x) const { return layer_norm(x, operand(weight), operand(bias), eps); }
   Var operator()(const Var& x, DType result) const { return layer_norm(x, operand(weight), operand(bias), eps, result); }
+  // norm(x) (1 + scale) + shift, in the type of shift and scale, as the input of a linear layer. This object must outlive the backward pass.
+  Recomputed modulated(const Var& x, const Var& shift, const Var& scale) const {
+    return {[this](const std::vector<Var>& v) { return layer_norm_modulate(v[0], operand(weight), operand(bias), v[1], v[2], eps, v[2].dtype()); }, {x, shift, scale}};
+  }
 };
 
 struct RmsNorm {                                // x / sqrt(mean(x^2) + eps) * weight
