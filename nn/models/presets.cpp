@@ -1,6 +1,10 @@
 #include "nn/models/presets.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -14,6 +18,8 @@ struct Size {
   std::string_view name;
   std::int64_t width, depth, heads, mlp_width;
 };
+
+constexpr std::array<Size, 5> sizes_of_dit{{{"S", 384, 12, 6, 0}, {"B", 768, 12, 12, 0}, {"M", 1024, 16, 16, 0}, {"L", 1024, 24, 16, 0}, {"XL", 1152, 28, 16, 0}}};
 
 Size find(std::string_view model, std::string_view name, std::initializer_list<Size> sizes) {
   std::string known;
@@ -67,6 +73,26 @@ DitDhConfig dit_dh(std::string_view size, std::int64_t image_size, bool mean_flo
   const Size s = find("DiT^DH", size, {{"S", 384, 12, 6, 0}, {"B", 768, 12, 12, 0}, {"L", 1024, 24, 16, 0}, {"XL", 1152, 28, 16, 0}});
   DitDhConfig c;  // the MLP's width follows from mlp_ratio
   c.input_size = rae_latent_size(image_size);
+  c.width = s.width, c.depth = s.depth, c.heads = s.heads;
+  c.mean_flow = mean_flow;
+  return c;
+}
+
+std::vector<std::string> dit_sizes() {
+  std::vector<std::string> names;
+  for (const Size& size : sizes_of_dit)
+    for (const char* patch : {"/2", "/4", "/8"}) names.push_back(std::string(size.name) + patch);
+  return names;
+}
+
+DitConfig dit(std::string_view size, std::int64_t image_size, bool mean_flow) {
+  const std::vector<std::string> names = dit_sizes();
+  if (std::find(names.begin(), names.end(), size) == names.end()) throw ConfigError(fmt::format("DiT: no size '{}'; the sizes are {}", size, fmt::join(names, ", ")));
+  if (image_size < 8 || image_size % 8 != 0) throw ConfigError(fmt::format("SD-VAE: image size {} is not a multiple of 8", image_size));
+  const Size s = *std::find_if(sizes_of_dit.begin(), sizes_of_dit.end(), [&](const Size& known) { return known.name == size.substr(0, size.find('/')); });
+  DitConfig c;
+  c.input_size = image_size / 8;
+  c.patch_size = size.back() - '0';
   c.width = s.width, c.depth = s.depth, c.heads = s.heads;
   c.mean_flow = mean_flow;
   return c;

@@ -1,4 +1,4 @@
-// Configs of the published models, by name: dit_dh("XL", 512), rae_decoder("XL", 512), dinov2("B"), rae("siglip2-B").
+// Configs of the published models, by name: dit_dh("XL", 512), dit("XL/2"), rae_decoder("XL", 512), dinov2("B"), rae("siglip2-B").
 //
 //   size      DINOv2 encoder        ViT decoder            DiT^DH backbone        (width, layers, heads; MLP hidden width)
 //   S         384, 12, 6; 1536      -                      384, 12, 6
@@ -13,12 +13,18 @@
 // At every size the head of DiT^DH has two blocks of width 2048 with 16 heads. No checkpoints of DiT^DH-B and L are published: the size B is from a
 // comment in the released code, L follows DiT-L. Facts: mfrae.md 1.1, 1.3, 1.4, 2, 4.1.
 //
+// DiT, SiT and MeanFlow on latents of the SD-VAE have the widths, depths and heads of DiT^DH's backbone, and a name that ends with the patch: S/2, B/4,
+// XL/8. Size M (width 1024, 16 layers, 16 heads) is from the code of MeanFlow. A position of the latent covers 8 x 8 pixels. Facts: sdvae-sit.md 2.1.
+//
 // Sizes are the names above; image sizes are in pixels, multiples of 16 (published: 256 and 512). ConfigError otherwise.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include "nn/models/dit.h"
 #include "nn/models/dit_dh.h"
 #include "nn/models/rae.h"
 
@@ -33,6 +39,8 @@ VitEncoderConfig siglip2(std::string_view size = "B");
 VitEncoderConfig vit_mae(std::string_view size = "B");
 RaeDecoderConfig rae_decoder(std::string_view size, std::int64_t image_size = 256);
 DitDhConfig dit_dh(std::string_view size, std::int64_t image_size = 256, bool mean_flow = false);
+DitConfig dit(std::string_view size, std::int64_t image_size = 256, bool mean_flow = false);      // "XL/2"; image sizes are multiples of 8
+std::vector<std::string> dit_sizes();                                                           // the names of all sizes: S/2, S/4, S/8, B/2, ...
 
 // encoder: "dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B" or "mae-B"; decoder: a size of rae_decoder.
 RaeConfig rae(std::string_view encoder = "dinov2-B", std::string_view decoder = "XL", std::int64_t image_size = 256);

@@ -11,9 +11,11 @@
 //   RAE decoder (model.pt), DiT^DH (stage2_model.pt)    decoder_embed., blocks.0.attn.qkv. ...       decoder, dit    the same
 //   AutoencoderKL of diffusers, old or new              encoder.down_blocks.0.resnets.0. ...         vae             new ones: autoencoder_kl_names.h
 //   CompVis' autoencoder or Stable Diffusion            [first_stage_model.]encoder.down.0. ...      vae             likewise
+//   DiT, SiT, REPA                                      x_embedder.proj., blocks.0.attn.qkv. ...     sit             the same, no "projectors."
+//   MeanFlow in PyTorch                                 the same and r_embedder. or h_embedder.      sit             the same, with r_embedder.
 //
 // First, the prefixes of wrappers are removed: "module." (data parallel) and "_orig_mod." (torch.compile).
-// Sources: mfrae.md 1.3, 1.4, 2, 2.1, 4.8; for prefixes that mfrae.md does not give, the released code.
+// Sources: mfrae.md 1.3, 1.4, 2, 2.1, 4.8; sdvae-sit.md 2.2, 2.5, 3.1; for prefixes that mfrae.md does not give, the released code.
 #pragma once
 
 #include <string>
@@ -24,10 +26,10 @@ namespace fm {
 
 // The parts of published files.
 namespace weights_part {
-inline constexpr const char *encoder = "encoder", *decoder = "decoder", *dit = "dit", *vae = "vae";
+inline constexpr const char *encoder = "encoder", *decoder = "decoder", *dit = "dit", *vae = "vae", *sit = "sit";
 }
 
-enum class Layout { hugging_face_dino, hugging_face_siglip, hugging_face_mae, meta_dino, rae, rae_decoder, dit_dh, diffusers_vae, compvis_vae, other };
+enum class Layout { hugging_face_dino, hugging_face_siglip, hugging_face_mae, meta_dino, rae, rae_decoder, dit_dh, dit, diffusers_vae, compvis_vae, other };
 const char* name_of(Layout layout);
 
 // Finds the layout of a file from the names of its tensors, after removing the prefixes of wrappers.

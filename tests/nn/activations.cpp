@@ -3,6 +3,7 @@
 
 #include "flowmap/objective/flow_matching.h"
 #include "flowmap/objective/mean_flow.h"
+#include "nn/backbones/dit.h"
 #include "nn/backbones/dit_dh.h"
 #include "nn/backbones/flow_mlp.h"
 #include "tensor/memory/allocator.h"
@@ -75,6 +76,28 @@ TEST_CASE("DiT^DH: the predicted memory of the tape is within 5 %, and the predi
           CHECK(near(static_cast<double>(a.kept), static_cast<double>(m.kept), 0.05));
           const std::int64_t bound = a.kept + (recompute ? a.one_block : 0) + 4 * m.parameters;       // the parameters' gradients included
           CHECK(m.peak <= bound);
+        }
+}
+
+TEST_CASE("DiT: the predicted memory of the tape is within 0.1 %, and the predicted peak is an upper bound") {
+  DitConfig narrow;
+  narrow.input_size = 16, narrow.width = 96, narrow.depth = 4, narrow.heads = 4, narrow.classes = 10;
+  DitConfig single = narrow;                        // one position in a token, a larger MLP, more channels
+  single.input_size = 8, single.channels = 48, single.patch_size = 1, single.mlp_ratio = 6;
+  for (DitConfig c : {narrow, single})
+    for (const bool mean_flow : {false, true})
+      for (const bool recompute : {false, true})
+        for (const char* precision : {"f32", "bf16"}) {
+          c.mean_flow = mean_flow, c.recompute = recompute, c.precision = precision;
+          const StepMemory m = measured<Dit>(c, {c.channels, c.input_size, c.input_size}, 8);
+          const ActivationBytes a = activation_bytes(c, 8);
+          CAPTURE(c.patch_size);
+          CAPTURE(mean_flow);
+          CAPTURE(recompute);
+          CAPTURE(precision);
+          CHECK(near(static_cast<double>(a.kept), static_cast<double>(m.kept), 1e-3));
+          const std::int64_t in_mlp = 2 * 8 * c.tokens() * c.hidden_width() * 4;             // gradients of the first block that the backward pass reaches
+          CHECK(m.peak <= a.kept + (recompute ? a.one_block : in_mlp) + 4 * m.parameters);   // the parameters' gradients included
         }
 }
 
