@@ -10,11 +10,10 @@
 # And README's reading order goes through files that exist, among them a network, the training step and the kernel of products.
 set -eu
 cd "$1"
-names='(AutoencoderKL|DitDh|Rae|Judge)([A-Z][A-Za-z]*)?'
+names='(AutoencoderKL|Dit|Rae|Judge)([A-Z][A-Za-z]*)?'
 homes='^(nn/models/|nn/backbones/|nn/flops/|flowmap/training/(rae_space|judge_features)\.|flowmap/training/chain/(space_rae|stage_judge|stage_encoder|stage_decoder)\.|flowmap/training/chain/recipe\.h|flowmap/training/published\.)'
 rows='^(flowmap/training/backbones\.h|flowmap/training/chain/(feature_rows|stages)\.cpp):'       # a row each
-remaining='apps/inspect/reported_runs.cpp 1
-flowmap/training/chain/recipe.cpp 1'
+remaining='apps/inspect/reported_runs.cpp 1'
 found=$(grep -rnE --include='*.h' --include='*.cpp' "(^|[^A-Za-z0-9_])$names([^A-Za-z0-9_]|\$)" tensor autodiff data nn flowmap apps |
   grep -vE ':[0-9]+:[[:space:]]*//' | grep -vE "$homes" || true)
 failed=0

@@ -67,6 +67,13 @@ void NetworkConfig::fit(const Modeled& samples) {
   chosen([&](auto& s) { s.entry.fit(s.config, samples); });
 }
 
+void NetworkConfig::take_size(std::string_view size) {
+  chosen([&](auto& s) {
+    if constexpr (requires { s.entry.take_size(s.config, size); }) s.entry.take_size(s.config, size);
+    else throw ConfigError(fmt::format("network {} has no published sizes: leave dit_size = \"{}\" out, and set the sizes in [{}]", name, size, s.entry.section));
+  });
+}
+
 std::string NetworkConfig::section() const {
   return chosen([](const auto& s) { return std::string(s.entry.section); });
 }

@@ -12,6 +12,7 @@
 //     static void complete(const FlowMlp& map, Weights&);        // turns weights of a teacher (one time) into those of a map (two times) that begins as the teacher
 //     static Weights read(const std::string& where, const Warn&);                              // optional: reads published files for which load_weights does not suffice
 //     static void check(const Weights&, bool two_times, const std::string& role);              // optional: FileError if the weights are of a flow map but must be of a velocity, or the reverse
+//     static void take_size(FlowMlpConfig&, std::string_view size);                            // optional: takes widths and depths of a published size. ConfigError for unknown names
 //     static std::string block_name(const FlowMlpConfig&, std::int64_t number);                // optional: name of the kind of block NUMBER, if the model has several kinds
 //   };
 //
@@ -26,6 +27,7 @@
 #include <vector>
 
 #include "flowmap/training/network.h"
+#include "nn/backbones/dit.h"
 #include "nn/backbones/dit_dh.h"
 #include "nn/backbones/flow_mlp.h"
 #include "nn/backbones/residual_mlp.h"
@@ -45,7 +47,7 @@ concept BackboneEntry = Backbone<typename E::Model> &&
       { activation_bytes(config, std::int64_t{}) } -> std::same_as<ActivationBytes>;
     };
 
-using BackboneList = std::tuple<DitDhBackbone, FlowMlpBackbone, ResidualMlpBackbone>;
+using BackboneList = std::tuple<DitDhBackbone, FlowMlpBackbone, ResidualMlpBackbone, DitBackbone>;
 
 std::vector<std::string> backbone_names();               // the names in the order of BackboneList
 bool is_backbone_section(std::string_view section);      // whether the config's section belongs to any network, chosen or not
@@ -87,6 +89,7 @@ class NetworkConfig {
   template <class M> const decltype(M::config)& of() const { return find<M>(*this); }
 
   void fit(const Modeled& samples);                                    // sets sizes that follow from the samples. ConfigError if they cannot be modeled
+  void take_size(std::string_view size);                               // takes widths and depths of a published size. ConfigError if the network has no such size
   std::string section() const;                                         // the network's section of the config: "dit"
   bool decides(std::string_view key) const;                            // whether this key is in the network's section and changes results; false for "dit.recompute"
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "nn/layers/mlp.h"
+#include "nn/models/presets.h"
 #include "nn/models/published_weights.h"
 #include "tensor/error.h"
 
@@ -45,6 +46,12 @@ void DitDhBackbone::fit(DitDhConfig& config, const Modeled& samples) {
   take_input_shape(config, samples.shape, samples.source);
   if (samples.classes == 0) throw ConfigError("conditional = false: network dit_dh takes labels; set network = \"mlp\", or leave conditional out");
   config.classes = samples.classes;
+}
+
+void DitDhBackbone::take_size(DitDhConfig& config, std::string_view size) {
+  DitDhConfig c = dit_dh(size);
+  c.precision = config.precision, c.recompute = config.recompute;
+  config = c;
 }
 
 void DitDhBackbone::complete(const DitDh& map, Weights& teacher) {

@@ -27,6 +27,8 @@ struct DitDhBackbone {
 
   // ConfigError unless samples have labels and are (channels, length) or (channels, height, width).
   static void fit(DitDhConfig& config, const Modeled& samples);
+  // Takes the widths, depths and heads of a published size: S, B, L or XL. The settings of the computation (precision, recompute) stay as they are.
+  static void take_size(DitDhConfig& config, std::string_view size);
   // Completes a teacher's weights for a new flow map: adds the map's initial values of R(t - s), or with late_s the tensor late_s that marks a flow map.
   // Does nothing if the file already has such a tensor, even an unreadable one.
   static void complete(const DitDh& map, Weights& teacher);

@@ -1,9 +1,9 @@
 #include "nn/flops/known_models.h"
 
+#include "nn/backbones/dit.h"
 #include "nn/backbones/dit_dh.h"
 #include "nn/config/visit.h"
 #include "nn/flops/autoencoder.h"
-#include "nn/flops/published.h"
 #include "nn/models/presets.h"
 #include "tensor/error.h"
 
@@ -46,12 +46,24 @@ void add_generators(std::vector<KnownModel>& models) {
       }
 }
 
+// DiT and SiT, the same network, with the channels of variance that both publish; and the MeanFlow variant, which has none.
+void add_dits(std::vector<KnownModel>& models) {
+  for (const char* size : {"S/2", "B/2", "B/4", "L/2", "XL/2"})
+    for (const std::int64_t image_size : {256, 512}) {
+      std::string name = lower(size) + "-" + std::to_string(image_size);
+      name[name.find('/')] = '-';
+      const std::int64_t paper = size == std::string("XL/2") && image_size == 256 ? 114 : 0;
+      DitConfig config = dit(size, image_size);
+      config.learn_sigma = true;
+      models.push_back({"dit-" + name, std::string("DiT-") + size + ", Peebles & Xie 2023", cost_table(config), paper});
+      models.push_back({"sit-" + name, std::string("SiT-") + size + ", Ma et al. 2024: the network of DiT", cost_table(config), paper});
+      models.push_back({"sit-" + name + "-mf", std::string("MeanFlow-") + size + ", Geng et al. 2025, sdvae-sit.md 3.1", cost_table(dit(size, image_size, true)), 0});
+    }
+}
+
 void add_baselines(std::vector<KnownModel>& models) {
   for (const std::int64_t image_size : {256, 512}) {
     const std::string side = std::to_string(image_size);
-    const std::int64_t paper = image_size == 256 ? 114 : 0;
-    models.push_back({"dit-xl-2-" + side, "DiT-XL/2, Peebles & Xie 2023", cost_table(dit_xl_2(image_size)), paper});
-    models.push_back({"sit-xl-2-" + side, "SiT-XL/2, Ma et al. 2024: the network of DiT-XL/2", cost_table(dit_xl_2(image_size)), paper});
     const std::string vae = "AutoencoderKL of Stable Diffusion (f8), Rombach et al. 2022";
     models.push_back({"sd-vae-encoder-" + side, vae, encoder_costs({}, image_size), 0});
     models.push_back({"sd-vae-decoder-" + side, vae, decoder_costs({}, image_size), image_size == 256 ? 310 : 0});
@@ -69,8 +81,8 @@ const std::vector<Sampler>& samplers() {
       {"mf-rae-256-1-step", "dit-dh-xl-256-mf", "rae-decoder-xl-256", 1, 263},
       {"mf-rae-256-2-step", "dit-dh-xl-256-mf", "rae-decoder-xl-256", 2, 420},
       {"mf-rae-512-1-step", "dit-dh-xl-512-mf", "rae-decoder-xl-512", 1, 1051},
-      {"mf-sd-vae-256-1-step", "dit-xl-2-256", "sd-vae-decoder-256", 1, 424},
-      {"mf-sd-vae-256-2-step", "dit-xl-2-256", "sd-vae-decoder-256", 2, 538},
+      {"mf-sd-vae-256-1-step", "sit-xl-2-256-mf", "sd-vae-decoder-256", 1, 424},
+      {"mf-sd-vae-256-2-step", "sit-xl-2-256-mf", "sd-vae-decoder-256", 2, 538},
   };
   return list;
 }
@@ -105,6 +117,7 @@ std::vector<KnownModel> known_models() {
   add_encoders(models);
   add_decoders(models);
   add_generators(models);
+  add_dits(models);
   add_baselines(models);
   const std::vector<KnownModel> networks = models;
   for (const Sampler& s : samplers()) models.push_back(one_image(networks, s));

@@ -3,8 +3,10 @@
 //   dinov2-b-224              encoders; the number is the side of the network's input (RAE resizes images of 256 pixels to 224, 512 to 448)
 //   rae-decoder-xl-512        decoders of RAE; the number is the side of the image
 //   dit-dh-xl-256[-mf]        DiT^DH: the teacher, and with -mf the MeanFlow variant with two times
-//   dit-xl-2-256 sit-xl-2-256 sd-vae-encoder-256 sd-vae-decoder-256
-//                             the baselines
+//   dit-xl-2-256 sit-b-4-512 sit-xl-2-256-mf
+//                             DiT and SiT on latents of the SD-VAE, the first number the patch; with -mf the MeanFlow variant with two times
+//   sd-vae-encoder-256 sd-vae-decoder-256
+//                             the two halves of the SD-VAE
 //   mf-rae-256-2-step mf-sd-vae-256-1-step
 //                             one image: the given number of calls of the generator, and one call of the decoder
 #pragma once

@@ -23,12 +23,14 @@ namespace {
 constexpr std::int64_t classes = 5;
 const Shape sample{48, 8, 8};
 
-// The config of the network `name` for these samples. DiT^DH is made small, because its defaults are for images of 256 pixels.
+// The config of the network `name` for these samples. The transformers are made small, because their defaults are for images of 256 pixels.
 NetworkConfig config_of(const std::string& name) {
   NetworkConfig c;
   c.name = name;
   DitDhConfig& dit = c.of<DitDh>();
   dit.width = 96, dit.depth = 4, dit.heads = 4, dit.head_width = 160, dit.head_heads = 4;
+  DitConfig& sit = c.of<Dit>();
+  sit.width = 96, sit.depth = 4, sit.heads = 4;
   c.fit({sample, classes, "a test"});
   return c;
 }

@@ -8,11 +8,11 @@
 
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
+#include "nn/backbones/dit.h"
 #include "nn/backbones/dit_dh.h"
 #include "nn/backbones/flow_mlp.h"
 #include "nn/flops/autoencoder.h"
 #include "nn/flops/known_models.h"
-#include "nn/flops/published.h"
 #include "nn/models/presets.h"
 #include "tensor/memory/allocator.h"
 #include "tests/support/model_check.h"
@@ -129,8 +129,8 @@ TEST_CASE("the paper's GFLOPS are GMACs rounded down to whole numbers, with one 
 
 TEST_CASE("baselines have the parameters and MACs of their own papers") {
   for (const char* name : {"dit-xl-2-256", "sit-xl-2-256"}) CHECK(total(known_model(name).modules).parameters == 675'129'632);
-  CHECK(std::abs(static_cast<double>(total(cost_table(dit_xl_2(256))).macs()) / 118.64e9 - 1) < 1e-3);  // DiT's table 4, attention included
-  CHECK(std::abs(static_cast<double>(total(cost_table(dit_xl_2(512))).macs()) / 524.60e9 - 1) < 1e-3);
+  CHECK(std::abs(static_cast<double>(total(known_model("dit-xl-2-256").modules).macs()) / 118.64e9 - 1) < 1e-3);  // DiT's table 4, attention included
+  CHECK(std::abs(static_cast<double>(total(known_model("dit-xl-2-512").modules).macs()) / 524.60e9 - 1) < 1e-3);
   const ModuleCost encoder = total(known_model("sd-vae-encoder-256").modules), decoder = total(known_model("sd-vae-decoder-256").modules);
   CHECK(encoder.parameters + decoder.parameters == 83'653'863);
   CHECK(fmt::format("{:.4f} {:.4f}", static_cast<double>(encoder.macs_linear) / 1e9, static_cast<double>(decoder.macs_linear) / 1e9) == "135.2873 310.0199");
@@ -168,6 +168,12 @@ TEST_CASE("each module has as many parameters as the model's shapes, at every si
         const DitDhConfig config = dit_dh(size, image_size, mean_flow);
         check_parameters(DitDh(config), cost_table(config));
       }
+    for (const std::string& size : dit_sizes())
+      for (const bool mean_flow : {false, true}) {
+        DitConfig config = dit(size, image_size, mean_flow);
+        config.learn_sigma = !mean_flow;
+        check_parameters(Dit(config), cost_table(config));
+      }
   }
 }
 
@@ -181,6 +187,19 @@ TEST_CASE("counted products are those that a tape records, with every switch of 
       check_parameters(net, cost_table(encoder, 12));
       check_recorded(cost_table(encoder, 12), [&] { net(wave({1, 3, 12, 12}, 1, DType::f32)); });
     }
+  for (const bool mean_flow : {false, true}) {
+    DitConfig c;
+    c.input_size = 8, c.channels = 3, c.classes = 10, c.width = 16, c.depth = 3, c.heads = 2, c.mlp_ratio = 2.5;
+    c.mean_flow = mean_flow, c.learn_sigma = !mean_flow;
+    const Dit net(c, 1);
+    check_parameters(net, cost_table(c));
+    const Tensor time = Tensor::full({1}, 0.5);
+    check_recorded(cost_table(c), [&] {
+      const Tensor x = wave({1, 3, 8, 8}, 1, DType::f32), label = Tensor::full({1}, 3, DType::i64);
+      if (mean_flow) net(x, time * 0.5, time, label);
+      else net.all_channels(x, time, label);
+    });
+  }
   RaeDecoderConfig decoder;
   decoder.latent_channels = 8, decoder.latent_size = 4, decoder.width = 16, decoder.depth = 2, decoder.heads = 2, decoder.mlp_width = 24;
   decoder.patch_size = 2;
@@ -221,7 +240,7 @@ TEST_CASE("model names are found in any case; a wrong name gets a hint, and unkn
   CHECK_THROWS_AS(dit_dh("B", 0), ConfigError);
   CHECK_THROWS_AS(cost_table(dinov2("B"), 256), ConfigError);
   CHECK_THROWS_AS(decoder_costs({}, 100), ConfigError);
-  CHECK_THROWS_AS(cost_table(dit_xl_2(264)), ConfigError);
+  CHECK_THROWS_AS(dit("XL/2", 264), ConfigError);
 }
 
 TEST_CASE("MLP: the cost table has every parameter in one row, and the products that a tape records") {

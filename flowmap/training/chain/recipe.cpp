@@ -53,13 +53,14 @@ void check_loop(const std::string& stage, const LoopConfig& loop) {
 
 }  // namespace
 
-// Takes widths, depths and heads of the published network. The settings of the computation (precision, recompute) stay as they are.
 void Recipe::take_published_network() {
-  if (dit_size.empty()) return;
-  auto& dit = network.of<DitDh>();
-  auto c = dit_dh(dit_size, image_size);
-  c.precision = dit.precision, c.recompute = dit.recompute;
-  dit = c;
+  if (!dit_size.empty()) network.take_size(dit_size);
+}
+
+std::vector<std::string> published_networks() {
+  std::vector<std::string> names{"", "S", "B", "L", "XL"};
+  for (const std::string& name : dit_sizes()) names.push_back(name);
+  return names;
 }
 
 void Recipe::resolve_with_data() {
@@ -73,7 +74,7 @@ void Recipe::resolve_with_data() {
 void Recipe::refuse_settings_of_pictures() const {
   for (const auto& [key, set] : {std::pair{"latents.flip", latents.flip}, {"encoder_weights", !encoder_weights.empty()}, {"decoder_weights", !decoder_weights.empty()},
                                  {"stats_file", !stats_file.empty()}, {"judge_weights", !judge_weights.empty()}, {"encoder_model", !encoder_model.empty()},
-                                 {"decoder_size", !decoder_size.empty()}, {"dit_size", !dit_size.empty()}, {"image_size", image_size != 0},
+                                 {"decoder_size", !decoder_size.empty()}, {"image_size", image_size != 0},
                                  {"channels", channels != 0}, {"evaluate.reference", evaluate.reference != 0 && sample_shape == Shape{2}}})
     if (set) throw ConfigError(std::string(key) + " is for images; with space = \"identity\" leave it out");
 }
@@ -82,6 +83,7 @@ void Recipe::refuse_settings_of_pictures() const {
 void Recipe::resolve_identity() {
   judge.loop.steps = encoder.loop.steps = decoder.loop.steps = 0;
   refuse_settings_of_pictures();
+  take_published_network();
   if (latents.from != "memory")
     throw ConfigError("latents.from " + latents.from + " is for latents of images; with space = \"identity\" samples are read from memory: leave it out");
   if (!conditional && guidance != 1) throw ConfigError("guidance needs networks with labels: set conditional = true, or guidance = 1");

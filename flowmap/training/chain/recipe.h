@@ -165,6 +165,8 @@ std::vector<int> parse_steps(const std::string& list);             // "1,2" -> {
 std::vector<std::string> space_names();                            // the names in the list of latent spaces (spaces.h)
 std::string spaces_help();
 
+std::vector<std::string> published_networks();                     // the values of dit_size
+
 struct Recipe {
   std::string data = "fashion-mnist";
   std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
@@ -214,7 +216,9 @@ struct Recipe {
     v("encoder_model", encoder_model, "published encoder and its preprocessing, in place of the ones in [rae]",
       one_of({"", "dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B", "mae-B"}));
     v("decoder_size", decoder_size, "published decoder, in place of [rae.decoder]", one_of({"", "B", "L", "XL"}));
-    v("dit_size", dit_size, "published DiT^DH, in place of the widths, depths and heads in [dit]", one_of({"", "S", "B", "L", "XL"}));
+    v("dit_size", dit_size,
+      "published size of the network, in place of widths, depths and heads in its section: S to XL for network dit_dh; S/2 to XL/8, with the patch, for network sit",
+      ChoiceRule{published_networks()});
     v("train_images", train_images, "number of training images, for a --dry-run without the data set; 0: the number in the data set", range(0, 1e12));
     v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in the targets of its students; 1: no guidance",
       at_least(0), basic());
@@ -260,7 +264,7 @@ struct Recipe {
   std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
 
   // Parts of resolve() that latent spaces call (spaces.h).
-  void take_published_network();
+  void take_published_network();                                   // sizes of the network by dit_size, if it is set
   void resolve_identity();
 
  private:
