@@ -88,11 +88,13 @@ std::vector<std::string> dit_sizes() {
 DitConfig dit(std::string_view size, std::int64_t image_size, bool mean_flow) {
   const std::vector<std::string> names = dit_sizes();
   if (std::find(names.begin(), names.end(), size) == names.end()) throw ConfigError(fmt::format("DiT: no size '{}'; the sizes are {}", size, fmt::join(names, ", ")));
-  if (image_size < 8 || image_size % 8 != 0) throw ConfigError(fmt::format("SD-VAE: image size {} is not a multiple of 8", image_size));
+  const std::int64_t patch = size.back() - '0', pixels = 8 * patch;
+  if (image_size < pixels || image_size % pixels != 0)
+    throw ConfigError(fmt::format("DiT-{}: image size {} is not a multiple of {}, the pixels that a token spans", size, image_size, pixels));
   const Size s = *std::find_if(sizes_of_dit.begin(), sizes_of_dit.end(), [&](const Size& known) { return known.name == size.substr(0, size.find('/')); });
   DitConfig c;
   c.input_size = image_size / 8;
-  c.patch_size = size.back() - '0';
+  c.patch_size = patch;
   c.width = s.width, c.depth = s.depth, c.heads = s.heads;
   c.mean_flow = mean_flow;
   return c;

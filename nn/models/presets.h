@@ -39,7 +39,7 @@ VitEncoderConfig siglip2(std::string_view size = "B");
 VitEncoderConfig vit_mae(std::string_view size = "B");
 RaeDecoderConfig rae_decoder(std::string_view size, std::int64_t image_size = 256);
 DitDhConfig dit_dh(std::string_view size, std::int64_t image_size = 256, bool mean_flow = false);
-DitConfig dit(std::string_view size, std::int64_t image_size = 256, bool mean_flow = false);      // "XL/2"; image sizes are multiples of 8
+DitConfig dit(std::string_view size, std::int64_t image_size = 256, bool mean_flow = false);      // "XL/2"; image sizes are multiples of 8 patches
 std::vector<std::string> dit_sizes();                                                           // the names of all sizes: S/2, S/4, S/8, B/2, ...
 
 // encoder: "dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B" or "mae-B"; decoder: a size of rae_decoder.

@@ -6,6 +6,7 @@
 #include "tensor/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/tensors.h"
+#include "tests/support/text.h"
 
 using namespace fm;
 using namespace fm::test;
@@ -40,6 +41,31 @@ TEST_CASE("weights of another size and unknown network names are refused") {
         std::string::npos);
   r.network.name = "transformer";
   CHECK(error_of<ConfigError>([&] { r.network.make(true, 1); }).find("'transformer'") != std::string::npos);
+}
+
+TEST_CASE("dit_size gives a network its published size, in a space without images too; a size of another network is refused") {
+  Recipe r;
+  r.network.name = "sit", r.space = "identity", r.dit_size = "B/4", r.data = "latents";
+  r.classes = 7, r.sample_shape = {4, 16, 16};
+  r.network.of<Dit>().recompute = true;
+  r.resolve();
+  const DitConfig& sit = r.network.of<Dit>();
+  CHECK(sit.width == 768);
+  CHECK(sit.depth == 12);
+  CHECK(sit.patch_size == 4);
+  CHECK(sit.input_size == 16);
+  CHECK(sit.channels == 4);
+  CHECK(sit.classes == 7);
+  CHECK(sit.recompute);
+  CHECK(r.network.size(true) == "DiT 768x12, patch 4, flow map u(z, s, t)");
+  r.sample_shape = {4, 18, 18};
+  CHECK(has(error_of<ConfigError>([&] { r.resolve(); }), "sit.patch_size 4 does not divide samples [4, 18, 18]"));
+  r.sample_shape = {4, 16, 8};
+  CHECK(has(error_of<ConfigError>([&] { r.resolve(); }), "network sit models samples [channels, side, side]; those of latents are [4, 16, 8]: set network = \"dit_dh\""));
+  r.network.name = "dit_dh", r.sample_shape = {4, 16, 16};
+  CHECK(has(error_of<ConfigError>([&] { r.resolve(); }), "DiT^DH: no size 'B/4'; the sizes are S, B, L, XL"));
+  r.network.name = "mlp";
+  CHECK(has(error_of<ConfigError>([&] { r.resolve(); }), "network mlp has no published sizes: leave dit_size = \"B/4\" out"));
 }
 
 TEST_CASE("the cost of a network counts its parameters and matrix products") {

@@ -13,15 +13,15 @@ namespace {
 
 constexpr std::int64_t null_label = 1000;
 
-enum class Rule { a, b };
+enum class FillRule { a, b };
 
 struct Step {
   Dit net = not_filled(golden_s2(true));
   DType type;
   Tensor z0, eps, z, s, t, v, labels;
 
-  Step(Rule rule, DType dtype) : type(dtype) {
-    if (rule == Rule::a) fill_by_rule(net);
+  Step(FillRule rule, DType dtype) : type(dtype) {
+    if (rule == FillRule::a) fill_by_rule(net);
     else fill_by_rule_b(net);
     to_dtype(net, type);
     const Shape shape{4, 4, 8, 8};
@@ -51,7 +51,7 @@ struct Step {
 };
 
 const Step& by_rule_a() {
-  static const Step step(Rule::a, DType::f64);
+  static const Step step(FillRule::a, DType::f64);
   return step;
 }
 
@@ -146,7 +146,7 @@ TEST_CASE("MeanFlow on SiT-S/2, rule A: guided velocity, target, sums and losses
 }
 
 TEST_CASE("MeanFlow on SiT-S/2, rule B: u, du/dt, guided velocity, target and sums") {
-  const Step b(Rule::b, DType::f64);
+  const Step b(FillRule::b, DType::f64);
   const auto [u, dudt] = b.along_direction(b.v, 0, 1);
   check_elements(u.value(), 0, {0.441178549, -0.647951020, 0.135197097, -0.891904897, -0.286938521, -1.056141837, -0.762015570, -1.085997738});
   check_last(u.value(), {-0.380815437, 1.162218699, -0.306490757, 1.437910488});
@@ -178,7 +178,7 @@ TEST_CASE("MeanFlow on SiT-S/2, rule B: u, du/dt, guided velocity, target and su
 }
 
 TEST_CASE("MeanFlow on SiT-S/2, rule B in f32: u and du/dt are within rounding of f64") {
-  const Step b(Rule::b, DType::f32);
+  const Step b(FillRule::b, DType::f32);
   const auto [u, dudt] = b.along_direction(b.v, 0, 1);
   check_elements(u.value(), 0, {0.441178549, -0.647951020, 0.135197097, -0.891904897, -0.286938521, -1.056141837, -0.762015570, -1.085997738}, {5 * 2.6e-6});
   check_elements(dudt, 0, {0.545158818, -0.717355837, 0.503164932, -0.643507350, 0.211581157, -0.338311452, -0.046740851, 0.068263625}, {5e-5});

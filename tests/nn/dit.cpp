@@ -124,7 +124,7 @@ TEST_CASE("names of sizes: the patch follows the size; unknown sizes are refused
   CHECK(dit("M/2").depth == 16);
   CHECK(dit_sizes().size() == 15);
   CHECK(has(error_of<ConfigError>([] { dit("XL"); }), "DiT: no size 'XL'; the sizes are S/2, S/4, S/8, B/2"));
-  CHECK(has(error_of<ConfigError>([] { dit("XL/2", 250); }), "not a multiple of 8"));
+  CHECK(has(error_of<ConfigError>([] { dit("XL/2", 250); }), "DiT-XL/2: image size 250 is not a multiple of 16"));
 }
 
 TEST_CASE("the parameter names of DiT are those of dit.txt") { check_names(Dit(tiny(true)), "dit.txt"); }

@@ -84,7 +84,7 @@ TEST_CASE("the encoder and the decoder of a RAE file are each found and converte
   CHECK(layout_of(decoder) == Layout::rae_decoder);
   CHECK(same(to_our_names(decoder, "decoder"), decoder));
   CHECK(has(error_of([&] { to_our_names(decoder, "dit"); }), "no dit in this file: it is a RAE decoder"));
-  CHECK(has(error_of([&] { to_our_names(decoder, "head"); }), "must be encoder, decoder, dit or vae"));
+  CHECK(has(error_of([&] { to_our_names(decoder, "head"); }), "must be encoder, decoder, dit, vae or sit"));
 }
 
 TEST_CASE("SigLIP 2 and ViTMAE: prefixes, heads and the last norm are dropped as in RAE") {
