@@ -18,7 +18,8 @@ std::string steps_text(const LoopConfig& loop, std::int64_t images, bool epochs)
   return fmt::format("{} steps of {}{}: {} {}", loop.steps, loop.batch, parts, seen, what);
 }
 
-void describe_generator(Messages& log, const StageCost& c) {
+// `section`: that of the network in the config.
+void describe_generator(Messages& log, const StageCost& c, const std::string& section) {
   log.info("  parameters   {} trained, {} frozen{}", c.trained, c.frozen,
            c.teacher > 0 ? fmt::format("; {} of the teacher", c.teacher) : "");
   std::string flops = "forward " + flops_text(c.forward);
@@ -28,7 +29,7 @@ void describe_generator(Messages& log, const StageCost& c) {
   log.info("  a step       {}; {} in all", flops, flops_text(c.flops()));
   log.info("  memory       weights {}, gradients {}, optimizer {}, average {}{}, autoencoder {}", gib(c.weights), gib(c.gradients),
            gib(c.optimizer), gib(c.average), c.teacher > 0 ? ", teacher " + gib(c.teacher_weights) : "", gib(c.autoencoder));
-  log.info("  activations  of {} rows {}, with dit.recompute {}; {} in all", c.rows, gib(c.activations_kept), gib(c.activations_recomputed),
+  log.info("  activations  of {} rows {}, with {}.recompute {}; {} in all", c.rows, gib(c.activations_kept), section, gib(c.activations_recomputed),
            gib(c.memory()));
 }
 
@@ -52,7 +53,7 @@ void describe(TrainingRun& run) {
     log.info("{:<8} {}", s.name, steps_text(s.loop(r), images, s.epochs));
     if (s.is_generator()) {
       if (const std::string remark = s.objective_in(r).remark; !remark.empty()) log.info("  {}", remark);
-      describe_generator(log, stage_cost(r, s.name));
+      describe_generator(log, stage_cost(r, s.name), r.network.section());
     }
     else log.info("  {}", training_size(s.parameters(r).trained));
   }
