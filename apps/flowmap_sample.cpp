@@ -25,7 +25,7 @@ struct SampleCommand {
   void visit(V&& v) {
     pictures.visit(v);
     v("calls", calls, "number of network calls of a flow map, or of steps of the teacher's solver", range(1, 10000), flag("steps"), basic());
-    v("solver", solver, "how the teacher makes samples: steps of euler or heun, dopri5 (chooses its own steps), sde (SiT's stochastic sampler)",
+    v("solver", solver, "solver of the teacher's ODE: steps of euler or heun, dopri5 (chooses its own steps); or sde, SiT's stochastic sampler",
       one_of({"euler", "heun", "dopri5", "sde"}), flag("solver"));
     v("guidance_from", guidance_from, "smallest time at which the teacher is guided", range(0, 1));
     v("guidance_to", guidance_to, "largest time at which the teacher is guided; 1 is noise", range(0, 1));
@@ -52,10 +52,10 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
   run.need_folder();
   const bool teacher = c.stage == stage_that_makes(Makes::teacher).scored_as;
   const std::string stage = c.stage == "last" ? run.last_student() : c.stage;
-  const Network model = teacher ? run.load_teacher() : run.load_student(stage);
-  const DrawConfig draw = c.draw();
   if (!teacher && c.solver != "euler") throw ConfigError(fmt::format("--solver {} is for the teacher, but stage {} is a flow map, which makes jumps: leave --solver out, or add --stage {}",
                                                                      c.solver, stage, stage_that_makes(Makes::teacher).scored_as));
+  const Network model = teacher ? run.load_teacher() : run.load_student(stage);
+  const DrawConfig draw = c.draw();
   const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.interval, draw.solver)
                                            : run.student_generator(stage, model, narrow<int>(draw.calls, "calls"));
   Source source;

@@ -38,7 +38,7 @@ TEST_CASE("flowmap_sample: sample i is the same image for any --first and --coun
   CHECK(teacher.shape() == six.shape());
   CHECK(bytes(teacher) != bytes(six));
   CHECK(bytes(draw("heun", {"--count", "6", "--stage", "teacher", "--steps", "4", "--solver", "heun"})) != bytes(teacher));
-  refused(run("flowmap_sample", finished_run(), {"--npz", (folder / "x.npz").string(), "--grid=", "--count", "1", "--solver", "sde"}), exit_code::usage, "--solver sde is for the teacher");
+  refused(run("flowmap_sample", finished_run(), {"--npz", (folder / "x.npz").string(), "--grid=", "--count", "1", "--solver", "sde", "-q"}), exit_code::usage, "--solver sde is for the teacher");
 }
 
 TEST_CASE("flowmap_sample --class takes names of the data set or of --class-names") {

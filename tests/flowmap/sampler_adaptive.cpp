@@ -39,6 +39,7 @@ TEST_CASE("the adaptive solver's calls grow with the fifth root of the accuracy,
   CHECK(loose.calls == 2 + 6 * (loose.steps + loose.rejected));
   const AdaptiveSamples fine = sample_adaptive(counted, noise(), {}, {.absolute = 1e-11, .relative = 1e-11});
   CHECK(near(static_cast<double>(fine.steps) / static_cast<double>(loose.steps), 10, 0.25));
+  CHECK(fine.rejected < 10);                                          // 3; a wrong exponent of the step size repeats every other step
 }
 
 TEST_CASE("a sudden change of the velocity makes the adaptive solver repeat steps") {

@@ -1,7 +1,9 @@
 // SiT's stochastic sampler on the Gaussian flow, whose velocity and distribution are known at every time.
 #include "flowmap/sampler_sde.h"
 
-#include <numbers>
+#include <bit>
+#include <cstdint>
+#include <vector>
 
 #include "flowmap/path.h"
 #include "flowmap/row_noise.h"
@@ -64,7 +66,7 @@ TEST_CASE("the SDE's samples have the data's mean and deviation, with every diff
   for (const std::string name : {"sigma", "constant", "sbdm", "decreasing", "increasing-decreasing"}) {
     CAPTURE(name);
     const LastStep last = name == "constant" ? LastStep::tweedie : LastStep::mean;
-    const Tensor x = sample_sde(gaussian().v(), noise, {}, {.diffusion = diffusion_named(name), .calls = 250, .last_step = last});
+    const Tensor x = sample_sde(gaussian().v(), noise, {}, {.diffusion = diffusion_named(name), .calls = 120, .last_step = last});
     const Errors e = errors_of(x);
     CHECK(e.mean < 0.08);                                            // 0.05 by chance alone, in the worst of five columns
     CHECK(e.deviation < 0.06);
@@ -77,6 +79,26 @@ TEST_CASE("the SDE's samples have the data's mean and deviation, with every diff
 TEST_CASE("an SDE sample does not depend on its batch") {
   const Tensor noise = many(32), whole = sample_sde(gaussian().v(), noise, {}, {.calls = 5});
   CHECK(max_difference(sample_sde(gaussian().v(), noise.slice(0, 5, 9), {}, {.calls = 5}), whole.slice(0, 5, 9)) < 1e-14);
+}
+
+TEST_CASE("the SDE starts at t = 1, with sbdm at 0.999, and makes its last call at the given time") {
+  std::vector<double> asked;
+  const VelocityNet watched = [&](const Var& z, const Var& t, const Labels& y) { return asked.push_back(t.value().to_vector<double>()[0]), gaussian().v()(z, t, y); };
+  sample_sde(watched, many(2), {}, {.calls = 3, .last = 0.2});
+  REQUIRE(asked.size() == 3);
+  CHECK(asked[0] == 1);
+  CHECK(near(asked[1], 0.6, 1e-14));
+  CHECK(asked[2] == 0.2);
+  sample_sde(watched, many(2), {}, {.diffusion = Diffusion::sbdm, .calls = 3});
+  CHECK(asked[3] == 0.999);
+}
+
+TEST_CASE("rows that differ in the last bits of two values get different noise") {
+  const auto value = [](std::uint32_t bits) { return static_cast<double>(std::bit_cast<float>(bits)); };
+  const Tensor rows = Tensor::from<double>({value(0x3F800000), value(0x3F000000), value(0x3F800001), value(0x3F000002)}, {2, 2});
+  const std::vector<double> noise = RowNoise(rows).at(0).to_vector<double>();
+  CHECK(noise[0] != noise[2]);
+  CHECK(RowNoise(rows).at(1).to_vector<double>() != noise);
 }
 
 TEST_CASE("the diffusions are SiT's formulas at our times") {
