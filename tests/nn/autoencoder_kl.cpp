@@ -134,7 +134,7 @@ TEST_CASE("files with old names, CompVis' names and whole Stable Diffusion files
   NamedTensors whole{{"model.diffusion_model.out.2.weight", Tensor::zeros({1})}, {"cond_stage_model.logit_scale", Tensor::zeros({1})}};
   for (const auto& [name, t] : compvis) whole.emplace_back("first_stage_model." + name, t);
   loads(whole);
-  for (const auto& [name, t] : to_our_names(whole, "vae")) CHECK_MESSAGE(!has(name, "loss"), name);
+  for (const auto& entry : to_our_names(whole, "vae")) CHECK_MESSAGE(!has(entry.first, "loss"), entry.first);
 
   compvis.emplace_back("encoder.surprise", Tensor::zeros({1}));
   CHECK_THROWS_WITH_AS(loads(compvis), doctest::Contains("encoder.surprise"), FileError);
