@@ -1,18 +1,15 @@
 // ablate: the cost and the benefit of one choice when everything else is equal. flowmap/training/ablation/variants.h lists the comparisons.
 #include <algorithm>
-#include <map>
-#include <memory>
 #include <utility>
 
-#include "apps/cli/console.h"
+#include "apps/ablate/latents.h"
+#include "apps/ablate/trainings.h"
 #include "apps/cli/program.h"
 #include "apps/run/jobs.h"
 #include "apps/run/run_observer.h"
 #include "apps/run/signals.h"
 #include "apps/train/describe.h"
 #include "data/source.h"
-#include "flowmap/training/ablation/busy.h"
-#include "flowmap/training/ablation/earlier_tables.h"
 #include "flowmap/training/ablation/identity.h"
 #include "flowmap/training/ablation/lambda.h"
 #include "flowmap/training/ablation/report.h"
@@ -41,56 +38,6 @@ void print_plan(const Recipe& recipe, const std::vector<Variant>& list, const st
   if (seeds.size() > 1) log.info("{} trainings: seeds {}", list.size() * seeds.size(), fmt::join(seeds, ", "));
 }
 
-// Opens the same run once for each combination of the settings that do not belong to a variant's last stage: precision, guidance and the teacher.
-class Runs {
- public:
-  Runs(TrainingRun& base, Context& context) : base_(base), context_(context) {}
-  TrainingRun& of(const Variant& v) {
-    if (settings(v.recipe) == settings(base_.recipe())) return base_;
-    Entry& entry = runs_[settings(v.recipe)];
-    if (!entry.run) {
-      entry.recipe = std::make_unique<Recipe>(v.recipe);
-      entry.run = std::make_unique<TrainingRun>(*entry.recipe, run_context(context_));
-    }
-    return *entry.run;
-  }
-
- private:
-  static std::string settings(const Recipe& r) { return fmt::format("{} {} {}", r.network.precision(), r.guidance, r.teacher_weights); }
-  struct Entry {
-    std::unique_ptr<Recipe> recipe;
-    std::unique_ptr<TrainingRun> run;
-  };
-  TrainingRun& base_;
-  Context& context_;
-  std::map<std::string, Entry> runs_;
-};
-
-// Trains a variant of one part or two. Resumes from the newest checkpoint if one exists.
-Outcome train(TrainingRun& run, const Variant& v, const Trial& trial) {
-  const std::vector<Recipe> parts = v.parts();
-  if (parts.size() == 1) return run.train_variant(trial.folder, v.stage(), v.recipe, v.start, trial.seed);
-  const std::string first = trial.folder + "/" + first_part;
-  if (run.train_variant(first, v.stage(), parts[0], v.start, trial.seed) == Outcome::stopped) return Outcome::stopped;
-  return run.train_variant(trial.folder, v.stage(), parts[1], first, trial.seed);
-}
-
-// Finds the trial's folder by its identity, and trains there. A divergence becomes a row of the table and does not end the ablation.
-Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial& trial, bool fresh) {
-  const Identity id = identity(run, v, trial.seed);
-  trial.folder = folder_of(what, v, trial.seed, id);
-  if (fresh && std::filesystem::exists(run.root() / trial.folder)) move_aside(run.root() / trial.folder, run.context().log);
-  if (const std::string apart = claim_folder(run.root() / trial.folder, id); !apart.empty())
-    run.context().log.info("{}, seed {}: trained anew in {}: {}", v.name, trial.seed, trial.folder, apart);
-  try {
-    return train(run, v, trial);
-  } catch (const DivergedError& e) {
-    run.context().log.warning("{}", e.what());
-    trial.diverged = true;
-    return Outcome::finished;
-  }
-}
-
 // For --what lambda: trains the poor teacher (few steps, lambda.h) and gives its weights to the variants that learn from it.
 Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Findings& f, bool fresh) {
   const Variant v = poor_teacher(config);
@@ -100,62 +47,12 @@ Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Finding
     if (!run.has(trial.folder))
       throw FileError(fmt::format("--trial: {} has no checkpoint of the briefly trained teacher of --what lambda: run ablate without --trial, which trains it first",
                                   (run.root() / trial.folder).string()));
-  } else if (train(run, f.what, v, trial, fresh) == Outcome::stopped) {
+  } else if (train_trial(run, f.what, v, trial, fresh) == Outcome::stopped) {
     return Outcome::stopped;
   }
   if (trial.diverged) throw ConfigError("--what lambda: the briefly trained teacher diverged: lower fm.loop.rate.peak, or raise --poor-share");
   use_poor_teacher(f.variants, (run.root() / trial.folder).string() + ":ema");
   return Outcome::finished;
-}
-
-std::uint64_t batch_seed(std::int64_t seed) { return 12345 + static_cast<std::uint64_t>(seed); }   // for timed steps; no training uses it
-
-// Measures the step costs of all variants, on one batch per seed. Adds the trials of the first seed, then those of the next, and so on.
-void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& seeds, std::int64_t rounds, Messages& log) {
-  const BusyWatch watch;
-  std::vector<double> spreads;
-  for (const std::int64_t seed : seeds) {
-    const auto costs = step_costs(subject, f.variants, batch_seed(seed), rounds, log);
-    for (std::size_t i = 0; i < costs.size(); ++i) {
-      f.trials.push_back({.variant = i, .seed = seed, .cost = costs[i]});
-      spreads.push_back(costs[i].spread);
-    }
-  }
-  f.busy = busy_line(watch.others(), spreads);
-  log.info("{}", f.busy);
-}
-
-// Returns the number of samples of each score: the requested number, but in the plane at most the number of test samples. 0 without scores.
-std::int64_t scored_samples(const Findings& f) {
-  for (const Trial& t : f.trials)
-    if (!t.scores.empty()) return t.scores[0].samples;
-  return 0;
-}
-
-// Identifies a comparison: the folders of its trainings, and how they were scored. Untrained variants have no folders; their sizes take this place.
-std::string comparison_text(const Findings& f) {
-  std::string out = fmt::format("calls {}, {} samples\n", fmt::join(f.calls, ","), scored_samples(f));
-  for (const Trial& t : f.trials) out += fmt::format("{}, seed {}: {}\n", f.variants[t.variant].name, t.seed, t.folder.empty() ? f.subtitle : t.folder);
-  return out;
-}
-
-void publish(const std::filesystem::path& folder, const Findings& f, const std::filesystem::path& run, Messages& log) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) throw FileError(fmt::format("--out: cannot create {}: {}", folder.string(), error.message()));
-  remove_stale_temporaries(folder);    // left by a process that was killed
-  const Table table = table_of(f);
-  keep_earlier_tables(folder, comparison_text(f), log);
-  write_atomically(folder / "trials.csv", trials_csv(f));
-  write_atomically(folder / "table.csv", csv_text(table));
-  write_atomically(folder / "table.md", markdown_text(table));
-  write_atomically(folder / "table.tex", latex_text(table));
-  if (!f.shown.grid.empty()) write_atomically(folder / "samples.png", f.shown.grid);
-  write_atomically(folder / "report.html", report_html(f, table, run));
-  print_copy("{}", terminal_text(table));
-  if (!f.busy.empty()) log.info("{}", f.busy);
-  log.info("table    {} (also .md, .tex; each training in trials.csv)", (folder / "table.csv").string());
-  log.info("report   {}", (folder / "report.html").string());
 }
 
 // --untrained: needs no run, only the sizes of data and network.
@@ -170,7 +67,7 @@ int measure_untrained(AblateConfig& config, Context& context) {
   f.subtitle = fmt::format("random weights: {}; samples {}; batch {}", recipe.network.size(true), to_string(recipe.latent_shape()),
                            f.variants[0].stage().loop(f.variants[0].recipe).batch);
   if (context.launch.dry_run) return print_plan(recipe, f.variants, all, context.log), exit_code::finished;
-  measure(*untrained_subject(recipe), f, all, config.timing_rounds, context.log);
+  measure_costs(*untrained_subject(recipe), f, all, config.timing_rounds, context.log);
   const std::filesystem::path out = context.launch.out;
   publish(out / "ablate" / (what == "objective" ? "untrained-objective" : "untrained"), f, out, context.log);
   return exit_code::finished;
@@ -204,12 +101,6 @@ std::string plan_name(TrainingRun& run, const std::vector<Variant>& list) {
   return "steps-" + all.key() + ".txt";
 }
 
-// Trials without their costs, in the order of measure().
-void list_trials(Findings& f, const std::vector<std::int64_t>& seeds) {
-  for (const std::int64_t seed : seeds)
-    for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = seed});
-}
-
 // Checks that each variant's schedules fit its steps, before anything is measured or trained. Leaves out the
 // variants whose schedules do not fit if `may_leave_out`, else throws.
 void check_schedules(std::vector<Variant>& list, bool may_leave_out, Messages* log) {
@@ -233,7 +124,7 @@ void measure_and_equalise(TrainingRun& run, const AblateConfig& config, Findings
   if (!by_time) equalise(f.variants, config.equal, {});
   check_schedules(f.variants, f.what == "objective" && config.objectives == "all" && !by_time, one_of_many ? nullptr : &log);
   if (one_of_many) list_trials(f, seeds);
-  else measure(*trained_subject(run), f, seeds, config.timing_rounds, log);
+  else measure_costs(*trained_subject(run), f, seeds, config.timing_rounds, log);
   if (!by_time) return;
   std::vector<StepCost> costs;
   for (std::size_t i = 0; i < f.variants.size(); ++i) costs.push_back(f.trials[i].cost.value_or(StepCost{.seconds = 1}));
@@ -250,7 +141,7 @@ int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context
   if (config.trial >= std::ssize(f.trials)) throw ConfigError(fmt::format("--trial {}: there are only {} trainings, counted from 0", config.trial, f.trials.size()));
   Runs runs(run, context);
   Trial& t = f.trials[static_cast<std::size_t>(config.trial)];
-  const Outcome outcome = train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t, fresh);
+  const Outcome outcome = train_trial(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t, fresh);
   return outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early;
 }
 
@@ -261,6 +152,8 @@ int ablate(AblateConfig& config, Context& context) {
   if (fresh) context.launch.resume = "auto";
   if (config.precisions.empty()) throw ConfigError("--precisions is empty: give f32, bf16 or both");
   if (config.untrained) return measure_untrained(config, context);
+  if (!config.against.empty() && comparison(config) != "latents") throw ConfigError("--against is for --what latents: leave it out, or change --what");
+  if (comparison(config) == "latents") return compare_latents(config, context, fresh);
   TrainingRun run(config.recipe, run_context(context));
   const std::vector<std::int64_t> all = seeds(config);
   const ObjectiveChoice objectives = chosen_objectives(config, run.has_teacher());
@@ -285,7 +178,7 @@ int ablate(AblateConfig& config, Context& context) {
   throw_if_stop_requested();
   Runs runs(run, context);
   for (Trial& t : f.trials)
-    if (train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t, fresh && config.jobs == 1) == Outcome::stopped) return exit_code::stopped_early;
+    if (train_trial(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t, fresh && config.jobs == 1) == Outcome::stopped) return exit_code::stopped_early;
   for (Trial& t : f.trials) t.course = course_of(metrics_of(run.root(), f.variants[t.variant], t));
   score(run, f);
   if (f.what == "lambda") measure_lambda(run, [&](const Variant& v) -> TrainingRun& { return runs.of(v); }, f);
@@ -302,6 +195,6 @@ int main(int argc, char** argv) {
                   .quickstart = "ablate --config configs/quickstart.toml --out runs/quickstart --what derivative"};
   program.add<AblateConfig>({.name = "", .help = "train and compare the variants", .trains = true,
                              .own_config = [](const std::string& out) { return stored_config(out); },
-                             .unlisted = entries_besides({"seed", "guidance", "evaluate", stage_name::mfd}), .listed_by = lists_all_entries}, ablate);
+                             .unlisted = entries_besides({"seed", "guidance", "guidance_from", "guidance_to", "evaluate", stage_name::mfd}), .listed_by = lists_all_entries}, ablate);
   return run_program(program, argc, argv);
 }

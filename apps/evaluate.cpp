@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
                     {"everything but the teacher, which takes longest",
                      "evaluate --config configs/quickstart.toml --out runs/quickstart --no-teacher --samples 10000"}},
        .own_config = [](const std::string& out) { return stored_config(out); },
-       .unlisted = entries_besides({"seed", "guidance", "class_names", "judge_weights", "evaluate"}), .listed_by = lists_all_entries},
+       .unlisted = entries_besides({"seed", "guidance", "guidance_from", "guidance_to", "class_names", "judge_weights", "evaluate"}), .listed_by = lists_all_entries},
       score_run);
   return run_program(program, argc, argv);
 }

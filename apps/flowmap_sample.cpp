@@ -20,15 +20,12 @@ struct SampleCommand {
   PictureConfig pictures;
   std::string stage = "last", solver = "euler", images;
   std::int64_t calls = 1;
-  double guidance_from = 0, guidance_to = 1;
   template <class V>
   void visit(V&& v) {
     pictures.visit(v);
     v("calls", calls, "number of network calls of a flow map, or of steps of the teacher's solver", range(1, 10000), flag("steps"), basic());
     v("solver", solver, "solver of the teacher's ODE: steps of euler or heun, dopri5 (chooses its own steps); or sde, SiT's stochastic sampler",
       one_of({"euler", "heun", "dopri5", "sde"}), flag("solver"));
-    v("guidance_from", guidance_from, "smallest time at which the teacher is guided", range(0, 1));
-    v("guidance_to", guidance_to, "largest time at which the teacher is guided; 1 is noise", range(0, 1));
     const std::vector<std::string> maps = stages_that_make(Makes::flow_map);
     v("stage", stage,
       fmt::format("generator of the run to sample from; last: the first of {} that is trained", newest_first(maps)), flag("stage"), basic(),
@@ -40,7 +37,7 @@ struct SampleCommand {
   }
 
   DrawConfig draw() const {
-    return {calls, teacher_solver_named(solver), recipe.guidance, {guidance_from, guidance_to}};
+    return {calls, teacher_solver_named(solver), recipe.guidance, recipe.guided_times()};
   }
 };
 
@@ -56,7 +53,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
                                                                      c.solver, stage, stage_that_makes(Makes::teacher).scored_as));
   const Network model = teacher ? run.load_teacher() : run.load_student(stage);
   const DrawConfig draw = c.draw();
-  const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.interval, draw.solver)
+  const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.solver)
                                            : run.student_generator(stage, model, narrow<int>(draw.calls, "calls"));
   Source source;
   source.space = run.decoding_space();
@@ -82,7 +79,7 @@ Settings settings(const SampleCommand& c, const Source& source) {
   const std::string weights = source.weights();
   std::string line = fmt::format(" seed {} labels {} steps {} rounding {}", c.recipe.seed, labels_text(c, source), c.calls, c.pictures.rounding);
   if (c.solver != "euler") line += " solver " + c.solver;
-  if (c.recipe.guidance != 1) line += fmt::format(" guidance {} from {} to {}", c.recipe.guidance, c.guidance_from, c.guidance_to);
+  if (c.recipe.guidance != 1) line += fmt::format(" guidance {} from {} to {}", c.recipe.guidance, c.recipe.guidance_from, c.recipe.guidance_to);
   if (c.published.precision != "f32") line += " precision " + c.published.precision;
   const std::size_t stats = c.published.given() ? std::string::npos : weights.find(" stats ");      // older runs did not record it
   return {weights + line, stats == std::string::npos ? "" : weights.substr(0, stats) + line};
@@ -95,9 +92,8 @@ int sample(SampleCommand& c, Context& context) {
         "--out is a run's folder and --dit are weights without one: give one of them (images go to --pngs, --npz and --grid)");
   if (!c.published.given() && !c.published.decoder.empty())
     throw ConfigError("--decoder needs --dit, the weights that generate its latents");
-  if (c.guidance_from > c.guidance_to)
-    throw ConfigError(
-        fmt::format("--guidance-from {} --guidance-to {}: no time lies between these values: exchange them", c.guidance_from, c.guidance_to));
+  if (c.recipe.guidance_from > c.recipe.guidance_to)
+    throw ConfigError(fmt::format("--guidance-from {} --guidance-to {}: no time lies between these values: exchange them", c.recipe.guidance_from, c.recipe.guidance_to));
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };
   if (!c.images.empty() && c.published.given())
     throw ConfigError("--reconstruct and --dit exclude each other: --reconstruct uses the autoencoder of a run (--out) or a recipe (--config), --dit generates samples; leave one of the two out");
@@ -129,7 +125,7 @@ int main(int argc, char** argv) {
                     {"an image to latents and back",
                      "flowmap_sample --config configs/imagenet256/mf_rae.toml --out runs/rae --reconstruct dog.jpg"}},
        .own_config = [](const std::string& out) { return stored_config(out); },
-       .unlisted = entries_besides({"seed", "guidance", "class_names"}), .listed_by = lists_all_entries},
+       .unlisted = entries_besides({"seed", "guidance", "guidance_from", "guidance_to", "class_names"}), .listed_by = lists_all_entries},
       sample);
   return run_program(program, argc, argv);
 }

@@ -31,7 +31,8 @@ bool has_work(const TrainingRun& run, const StageSpec& stage) {
   const auto table = stage_table();
   const auto reads_latents = [&](const StageSpec& s) { return s.is_generator() && s.in_pipeline(r); };
   if (stage.makes == Makes::latents) return run.lacks_cached_latents() && std::any_of(table.begin(), table.end(), reads_latents);
-  if (stage.makes == Makes::statistics) return r.latents.from != "cache" && stage_that_makes(Makes::decoder).in_pipeline(r);
+  if (stage.makes == Makes::statistics)
+    return space_of(r).uses(r, stage.makes) && r.latents.from != "cache" && decoder_stage(r) != nullptr && decoder_stage(r)->in_pipeline(r);
   return stage.in_pipeline(r);
 }
 
@@ -51,6 +52,7 @@ std::string evaluated(const TrainingRun& run) {
   const EvaluateConfig& c = r.evaluate;
   std::string line = fmt::format("samples {} reference {} k {} calls {} teacher {} {}{} seed {} guidance {} test {}, weights:", c.samples, c.reference, c.k, c.steps,
                                  c.teacher, c.teacher_points, c.features.empty() ? "" : " features " + c.features, r.seed, r.guidance, fingerprint(*open_source(r.data, Split::test)));
+  if (r.guidance_from > 0 || r.guidance_to < 1) line += fmt::format(" guided from {} to {}", r.guidance_from, r.guidance_to);
   for (const StageSpec& s : stage_table()) {
     if (s.is_given(r)) {
       line += fmt::format(" {} {}", s.name, stamp_of(r.*s.given));

@@ -12,9 +12,9 @@
 namespace fm {
 namespace {
 
-void check_rows(const Tensor& latents, const LatentCoder& coder) {
-  if (latents.rank() == coder.shape.rank() + 1 && latents.shape().without(0) == coder.shape) return;
-  throw ShapeError(fmt::format("latent space {}: latents have the shape {}; their rows must be {}", coder.name, to_string(latents.shape()), to_string(coder.shape)));
+void check_rows(const Tensor& latents, const Shape& row, const LatentCoder& coder) {
+  if (latents.rank() == row.rank() + 1 && latents.shape().without(0) == row) return;
+  throw ShapeError(fmt::format("latent space {}: latents have the shape {}; their rows must be {}", coder.name, to_string(latents.shape()), to_string(row)));
 }
 
 }  // namespace
@@ -26,15 +26,25 @@ LatentSpace::LatentSpace(LatentCoder coder, LatentStats statistics) : coder_(std
       throw ShapeError(fmt::format("latent space {}: the statistics have the shape {}, but its latents have the shape {}", coder_.name, to_string(t->shape()), to_string(coder_.shape)));
 }
 
+Tensor LatentSpace::scaled(const Tensor& latents) const { return statistics_.defined() ? statistics_.normalise(latents) : latents; }
+
 Tensor LatentSpace::normalised(const RawLatents& raw) const {
-  check_rows(raw.values, coder_);
-  return statistics_.defined() ? statistics_.normalise(raw.values) : raw.values;
+  check_rows(raw.values, coder_.stored(), coder_);
+  return scaled(coder_.posterior ? raw.values.slice(1, 0, coder_.shape[0]) : raw.values);
+}
+
+Tensor LatentSpace::sampled(const RawLatents& raw, const Draws& draws) const {
+  if (!coder_.posterior) return normalised(raw);
+  check_rows(raw.values, coder_.stored(), coder_);
+  const std::int64_t channels = coder_.shape[0];
+  const Tensor mean = raw.values.slice(1, 0, channels), deviation = raw.values.slice(1, channels, 2 * channels);
+  return scaled(mean + deviation * draws.normal(coder_.shape, DType::f32, Purpose::posterior).to(mean.device()));
 }
 
 Tensor LatentSpace::encode(const Tensor& samples) const { return normalised({coder_.encode ? coder_.encode(samples) : samples}); }
 
 Tensor LatentSpace::decode(const Tensor& latents) const {
-  check_rows(latents, coder_);
+  check_rows(latents, coder_.shape, coder_);
   const Tensor raw = statistics_.defined() ? statistics_.restore(latents) : latents;
   return coder_.decode ? coder_.decode(raw) : raw;
 }

@@ -4,6 +4,9 @@
 //   LatentSpace    samples <-> latents for networks: the coder, whose encode() and decode() also apply the statistics
 //
 // Normalization cannot be forgotten: encode() and decode() include it, and no network accepts the type of raw latents.
+//
+// A variational autoencoder gives a normal distribution (its posterior) for each latent. Its raw latents are mean and deviation, so that each visit of
+// a sample in training can draw a latent anew.
 #pragma once
 
 #include <functional>
@@ -11,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "flowmap/draws.h"
 #include "nn/latent_stats.h"
 #include "tensor/tensor.h"
 
@@ -22,18 +26,21 @@ using Checksums = std::vector<std::pair<std::string, std::string>>;
 struct LatentCoder {
   std::string name;                                        // "rae", "identity"
   Shape shape;                                             // shape of one latent
-  std::function<Tensor(const Tensor& samples)> encode;     // (n, shape of a sample) -> (n, shape); empty: samples are latents
+  std::function<Tensor(const Tensor& samples)> encode;     // (n, shape of a sample) -> (n, stored()); empty: samples are latents
   std::function<Tensor(const Tensor& raw)> decode;         // raw latents -> samples; empty: latents are samples
   std::string preprocessing;                               // what is done to samples before the encoder, in words
   std::function<Checksums()> encoder;                      // checksums of the current weights that make latents; empty: there are no weights
   std::function<std::string()> decoder;                    // checksum of the current weights that make samples; empty: there are no weights
   std::function<std::string()> weights;                    // checksum of encoder and decoder together
   double variance_floor = 0;                               // LatentStats::floor of the statistics
+  bool posterior = false;                                  // `encode` gives mean | deviation of each latent along the channels, (n, 2C, ...) for the shape (C, ...)
+
+  Shape stored() const { return posterior ? shape.with(0, 2 * shape[0]) : shape; }   // shape of one raw latent, as `encode` gives it and caches hold it
 };
 
 // Latents before normalization.
 struct RawLatents {
-  Tensor values;                                           // (n, shape of a latent)
+  Tensor values;                                           // (n, stored() of the coder)
 };
 
 class LatentSpace {
@@ -44,10 +51,12 @@ class LatentSpace {
 
   const std::string& name() const { return coder_.name; }
   const Shape& shape() const { return coder_.shape; }
-  // Throws the coder's errors; ShapeError if latents are not (n, shape).
+  // Throws the coder's errors; ShapeError if latents are not (n, shape). From a posterior, encode gives the mean.
   Tensor encode(const Tensor& samples) const;
   Tensor decode(const Tensor& latents) const;
   Tensor normalised(const RawLatents& raw) const;          // the second half of encode, for stored latents
+  // Likewise for training: from a posterior, mean + deviation n with n ~ N(0, I) from `draws`, one row of it for each latent.
+  Tensor sampled(const RawLatents& raw, const Draws& draws) const;
 
   const LatentCoder& coder() const { return coder_; }
   const LatentStats& statistics() const { return statistics_; }
@@ -56,6 +65,8 @@ class LatentSpace {
   std::string fingerprint() const;
 
  private:
+  Tensor scaled(const Tensor& latents) const;
+
   LatentCoder coder_;
   LatentStats statistics_;
 };

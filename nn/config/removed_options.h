@@ -31,6 +31,8 @@ struct AddedOption {
 };
 
 inline constexpr AddedOption added_options[] = {
+    {"guidance_from", "0"},
+    {"guidance_to", "1"},
     {"dit.axes", "2"},
     {"dit.input_width", "0"},
     {"dit.late_s", "false"},

@@ -1,12 +1,17 @@
 #include "nn/flops/autoencoder.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "tensor/error.h"
 
 namespace fm {
 
 std::string size_text(const VitEncoderConfig& c) { return fmt::format("ViT {}x{}, patch {}", c.width, c.depth, c.patch_size); }
+
+std::string size_text(const AutoencoderKLConfig& c) {
+  return fmt::format("KL autoencoder {}, {} channels, factor {}", fmt::join(c.widths, "-"), c.latent_channels, c.factor());
+}
 
 std::string size_text(const RaeDecoderConfig& c) { return fmt::format("RAE decoder {}x{}, patch {}", c.width, c.depth, c.patch_size); }
 

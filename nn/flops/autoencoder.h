@@ -11,6 +11,7 @@ namespace fm {
 // "ViT 64x6, patch 7": width x depth.
 std::string size_text(const VitEncoderConfig& config);
 std::string size_text(const RaeDecoderConfig& config);
+std::string size_text(const AutoencoderKLConfig& config);      // "KL autoencoder 128-256-512-512, 4 channels, factor 8"
 
 // The cost of one sample. ConfigError if the config breaks a rule, or if patch_size does not divide image_size.
 CostTable cost_table(const VitEncoderConfig& config, std::int64_t image_size);  // for an image of image_size x image_size pixels

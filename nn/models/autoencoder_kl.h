@@ -36,7 +36,7 @@ struct AutoencoderKLConfig {
     v("resnets", resnets, "residual blocks of a level of the encoder; the decoder has one more", range(1, 1024));
     v("groups", groups, "groups of channels of the group norms; divides all widths", range(1, 65536));
     v("eps", eps, "epsilon of the group norms", above(0));
-    v("scale", scale, "factor between the sampled latent and what a generator models", above(0));
+    v("scale", scale, "factor between the sampled latent and what a generator models; 0: not known, and measured on the training latents", at_least(0));
   }
 
   std::int64_t factor() const { return std::int64_t{1} << (widths.size() - 1); }       // side, in pixels, of the square that an element of the latent covers

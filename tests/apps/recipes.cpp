@@ -102,6 +102,55 @@ TEST_CASE("the recipe for 512 pixels has the paper's settings") {
   check_mean_flow(r.mfd, std::sqrt(192.0), 768 * 32 * 32);
 }
 
+namespace {
+
+Recipe baseline(const char* name) {
+  Recipe r;
+  load_toml_file(list_fields(r), FM_TESTS_FOLDER "/../configs/imagenet256/" + std::string(name) + ".toml");
+  r.resolve();
+  CHECK(r.latent_shape() == Shape{4, 32, 32});
+  CHECK(r.vae.model.scale == 0.18215);
+  CHECK(r.network.of<Dit>().classes == 1000);
+  return r;
+}
+
+}  // namespace
+
+TEST_CASE("the recipes on SD-VAE latents have the published settings of SiT, MeanFlow and MF-RAE's second table") {
+  const Recipe sit = baseline("sit_xl2"), xl = baseline("meanflow_xl2"), b4 = baseline("meanflow_b4"), mfd = baseline("mfd_sit");
+  CHECK(sit.fm.loop.steps == 7000000);
+  CHECK(sit.fm.loop.batch == 256);
+  CHECK(sit.fm.loop.ema == 0.9999);
+  CHECK(sit.fm.loop.adamw.beta2 == 0.999);
+  CHECK(sit.fm.loop.adamw.clip == 0);
+  CHECK(sit.fm.objective.time.distribution == "uniform");
+  CHECK(sit.fm.objective.time.upper == 1);
+  CHECK(near(sit.fm.objective.time.alpha(4096), 1, 1e-14));
+  CHECK(stage_cost(sit, "fm").trained == 674834720 - 18448);            // without the channels of sigma
+  for (const auto& [r, omega, kappa, high] : {std::tuple{&xl, 0.2, 0.92, 0.75}, {&b4, 1.0, 0.5, 1.0}}) {
+    CHECK(r->map.objective.name == "guided_mean_flow");
+    const auto& o = std::get<GuidedMeanFlowConfig>(r->map.objective.entries);
+    CHECK(o.omega == omega);
+    CHECK(o.kappa == kappa);
+    CHECK(o.low == 0);
+    CHECK(o.high == high);
+    CHECK(o.labels.null_label == 1000);
+    CHECK(o.pairs.time.distribution == "logit_normal");
+    CHECK(o.pairs.time.mean == -0.4);
+    CHECK(o.metric.c == 0.01);
+    CHECK(r->map.loop.batch == 256);
+    CHECK(r->map.loop.adamw.beta2 == 0.95);
+    CHECK(r->map.start == "random");
+  }
+  CHECK(stage_cost(xl, "map").trained == 676440592);
+  CHECK(b4.network.of<Dit>().patch_size == 4);
+  CHECK(mfd.guidance == 2.3);
+  CHECK(mfd.guidance_to == 0.85);
+  CHECK(mfd.cmt.loop.steps == 27000);
+  CHECK(mfd.mfd.loop.batch == 256);
+  CHECK(near(mfd.mfd.objective.pairs.time.alpha(4096), 1, 1e-14));
+}
+
 TEST_CASE("compat = \"sony\" selects the released code's variants, and dit_size another network, with one value each") {
   const Recipe sony = recipe_of(256, [](Recipe& r) { r.compat = "sony"; });
   CHECK(sony.cmt.objective.compat.cmt_time_labels == "uniform");
@@ -226,7 +275,7 @@ TEST_CASE("the stage table agrees with the config keys") {
     }
     before.emplace_back(s.name);
   }
-  CHECK(before == std::vector<std::string>{"judge", "encoder", "decoder", "encode", "stats", "fm", "cmt", "mfd", "mft", "map"});
+  CHECK(before == std::vector<std::string>{"judge", "encoder", "decoder", "vae", "encode", "stats", "fm", "cmt", "mfd", "mft", "map"});
   CHECK(generator_stages() == std::vector<std::string>{"fm", "cmt", "mfd", "mft", "map"});
   CHECK(stages_that_make(Makes::flow_map) == std::vector<std::string>{"cmt", "mfd", "mft", "map"});
   CHECK(scored_names() == std::vector<std::string>{"reconstruction", "teacher", "cmt", "mfd", "mft", "map"});
@@ -255,7 +304,7 @@ TEST_CASE("the stages that a stage needs follow from the recipe") {
 
 TEST_CASE("an unknown stage is refused with a list of the known stages") {
   const Recipe r = recipe_of(256);
-  const std::string wanted = "there is no stage 'mtf': known are judge, encoder, decoder, encode, stats, fm, cmt, mfd, mft and map";
+  const std::string wanted = "there is no stage 'mtf': known are judge, encoder, decoder, vae, encode, stats, fm, cmt, mfd, mft and map";
   CHECK_THROWS_WITH_AS(stage_named("mtf"), wanted.c_str(), ConfigError);
   CHECK_THROWS_WITH_AS(stage_cost(r, "mtf"), wanted.c_str(), ConfigError);
   CHECK_THROWS_WITH_AS(stage_loop(r, "mtf"), wanted.c_str(), ConfigError);

@@ -5,6 +5,8 @@
 
 #include "data/png.h"
 #include "flowmap/training/chain/score_file.h"
+#include "tensor/io/npy.h"
+#include "tensor/io/safetensors.h"
 #include "tests/apps/tiny_run.h"
 
 using namespace fm;
@@ -12,7 +14,7 @@ using namespace fm::test;
 
 namespace {
 
-const Arguments pixels{"--space", "pixels"}, quiet{"-q"};
+const Arguments pixels{"--space", "pixels"}, vae{"--space", "vae"}, quiet{"-q"};
 
 std::string model_of(const fs::path& out) { return read_file(out / "fm/checkpoints/latest/model.safetensors"); }
 
@@ -70,10 +72,104 @@ TEST_CASE("space \"haar\": images have four bands and are reconstructed; odd sid
   refused(train("pipeline", folder / "odd", haar + Arguments{"--decoder-size", "B", "-q"}), exit_code::usage, "with space = \"haar\" leave it out");
 }
 
+TEST_CASE("space \"vae\": the pipeline trains an autoencoder, measures the scale of its latents, and scores reconstruction and generators") {
+  const TempFolder folder;
+  const fs::path out = folder / "run";
+  const Result trained = train("pipeline", out, vae);
+  succeeds(trained);
+  CHECK_MESSAGE(has(trained.err, "vae: KL autoencoder 8-8, 4 channels, factor 2"), trained.err);
+  CHECK_FALSE(fs::exists(out / "decoder"));
+  for (const char* file : {"encoder/encoder.safetensors", "vae/checkpoints/latest/ema.safetensors", "vae/samples", "stats.safetensors", "samples.png", "report.html"})
+    CHECK_MESSAGE(fs::exists(out / file), file);
+  std::vector<std::string> names;
+  for (const Score& s : read_scores(out / "scores.csv")) {
+    names.push_back(s.name);
+    CHECK(std::isfinite(s.metric("frechet")));
+    CHECK_FALSE(s.decoder.empty());
+  }
+  CHECK(names == std::vector<std::string>{"reconstruction", "teacher", "cmt", "cmt", "mfd", "mfd", "mft", "mft"});
+  for (const double v : Safetensors(out / "stats.safetensors")["mean"].to_vector<double>()) CHECK(v == 0);
+  const std::vector<double> variance = Safetensors(out / "stats.safetensors")["var"].to_vector<double>();
+  for (const double v : variance) CHECK(v == variance.front());
+  succeeds(run("flowmap_sample", out, vae + Arguments{"--count", "3", "--pngs", (folder / "pngs").string(), "--grid", ""}));
+
+  // Its file serves another run, whose feature loss then needs no encoder; a generator of another scale is refused.
+  const std::string file = (out / "vae").string() + ":ema";
+  const fs::path other = folder / "other";
+  succeeds(train("fm", other, vae + Arguments{"--vae-weights", file}));
+  CHECK_FALSE(fs::exists(other / "encoder"));
+  CHECK(model_of(other) == model_of(out));
+  refused(run("flowmap_sample", out, vae + Arguments{"--vae.model.scale", "0.5", "--grid", (folder / "grid.png").string(), "-q"}), exit_code::usage, "trained in another latent space");
+}
+
+TEST_CASE("space \"vae\": training gives the same bits from memory, from image files and from a cache, and other latents at each visit") {
+  const TempFolder folder;
+  const fs::path first = folder / "memory";
+  const Arguments plain = vae + Arguments{"--vae.feature-weight", "0"};
+  succeeds(train("vae", first, plain));
+  CHECK_FALSE(fs::exists(first / "encoder"));
+  const auto trained = [&](const std::string& from) {
+    const fs::path out = folder / from;
+    const Arguments where = plain + Arguments{"--latents", from, "--latents.dtype", "f32"};
+    if (out != first) fs::create_directories(out), fs::copy(first / "vae", out / "vae", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+    if (from == "cache") succeeds(train("encode", out, where));
+    succeeds(train("fm", out, where));
+    return model_of(out);
+  };
+  const std::string memory = trained("memory");
+  CHECK(memory == trained("images"));
+  CHECK(memory == trained("cache"));
+}
+
+TEST_CASE("space \"vae\": stored means and deviations of another program become a cache without images, and train") {
+  const TempFolder folder;
+  const fs::path out = folder / "run", file = folder / "latents.npz";
+  const Arguments plain = vae + Arguments{"--vae.feature-weight", "0", "--data", "folder:not-there", "--image-size", "8", "--channels", "1", "--classes", "10"};
+  succeeds(train("vae", out, vae + Arguments{"--vae.feature-weight", "0"}));
+  const auto save = [&](std::int64_t channels, float deviation, std::int64_t label) {
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < 40 * channels * 16; ++i) values.push_back(i / 16 % channels < channels / 2 ? std::sin(static_cast<float>(i)) : deviation);
+    NpzWriter npz(file);
+    npz.add("x", {40, channels, 4, 4}, values);
+    npz.add("y", {40}, std::vector<std::int64_t>(40, label));
+    npz.finish();
+  };
+  const Arguments given = plain + Arguments{"--given-latents", file.string()};
+  save(8, 0.5f, 3);
+  succeeds(train("encode", out, given));
+  const Result trained = train("fm", out, plain + Arguments{"--latents", "cache"});
+  succeeds(trained);
+  CHECK_MESSAGE(has(trained.err, "latents: 40 images of [8, 4, 4]"), trained.err);
+  const double variance = Safetensors(out / "stats.safetensors")["var"].to_vector<double>().front();
+  CHECK_MESSAGE(std::abs(variance - 0.75) < 0.02, variance);               // of sin, 1/2, and of the draws, 1/4; mean 0
+
+  refused(train("encode", folder / "rae", {"--given-latents", file.string(), "-q"}), exit_code::unreadable, "there is no trained encoder");
+  refused(train("encode", out, given + Arguments{"--latents.flip", "true", "--latents-folder", (folder / "b").string(), "-q"}), exit_code::usage, "latents.flip = false");
+  const Arguments elsewhere = given + Arguments{"--latents-folder", (folder / "c").string(), "-q"};
+  save(8, 0.5f, 10);
+  refused(train("encode", out, elsewhere), exit_code::usage, "the label 10, but the config says classes 10");
+  save(4, 0.5f, 1);
+  refused(train("encode", out, elsewhere), exit_code::usage, "latents of [4, 4, 4], but those of this run's autoencoder are [8, 4, 4]");
+  save(8, -0.5f, 1);
+  refused(train("encode", out, elsewhere), exit_code::unreadable, "given_form = \"log_variance\"");
+}
+
+TEST_CASE("space \"vae\": sizes that levels do not divide, settings of the RAE, and missing or foreign weights are refused") {
+  const TempFolder folder;
+  const fs::path out = folder / "run";
+  refused(train("vae", out, vae + Arguments{"--image-size", "0", "--data", "shapes?size=9,count=64,channels=1", "-q"}), exit_code::usage, "image_size 9 is not a multiple of 2");
+  refused(train("pipeline", out, vae + Arguments{"--decoder-size", "B", "-q"}), exit_code::usage, "decoder_size is for space = \"rae\"");
+  refused(train("vae", out, quiet), exit_code::usage, "stage vae is for space = \"vae\"");
+  refused(train("pipeline", out, Arguments{"--vae-weights", "a.safetensors", "-q"}), exit_code::usage, "vae_weights is for space = \"vae\"");
+  refused(train("fm", out, vae + quiet), exit_code::unreadable, "there is no trained vae");
+  const std::string encoder = (finished_run() / "encoder/encoder.safetensors").string();
+  refused(train("fm", folder / "foreign", vae + Arguments{"--vae-weights", encoder, "-q"}), exit_code::unreadable, "encoder.safetensors");
+}
+
 TEST_CASE("stages and settings of another space are refused with the name of that space") {
   const TempFolder folder;
   const fs::path out = folder / "run";
-  refused(train("encoder", out, pixels + quiet), exit_code::usage, "stage encoder is for space = \"rae\"; with space = \"pixels\" there is nothing to do for it");
+  refused(train("encoder", out, pixels + quiet), exit_code::usage, "stage encoder is for space = \"rae\" or \"vae\"; with space = \"pixels\" there is nothing to do for it");
   refused(train("stats", out, pixels + quiet), exit_code::usage, "stage stats is for space = \"rae\"");
   refused(train("pipeline", out, pixels + Arguments{"--decoder-size", "B", "-q"}), exit_code::usage, "decoder_size is for an autoencoder");
   refused(train("pipeline", out, pixels + Arguments{"--data", "points:moons", "--image-size", "0", "-q"}), exit_code::usage, "points:moons: samples are f32 [2]");

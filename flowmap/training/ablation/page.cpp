@@ -10,6 +10,7 @@
 #include "data/report/svg_dots.h"
 #include "data/report/svg_plot.h"
 #include "flowmap/training/ablation/lambda.h"
+#include "flowmap/training/ablation/latents.h"
 
 namespace fm {
 namespace {
@@ -153,6 +154,7 @@ std::string report_html(const Findings& f, const Table& table, const std::filesy
   if (f.what == "derivative")
     if (const auto plot = error_plot(f)) report.plot(*plot);
   if (f.what == "lambda") report.plots(lambda_plots(f));
+  if (f.what == "latents") report.plots(latents_plots(f));
   add_samples(report, f.shown);
   report.heading("Columns");
   report.dots(column_plots(table));

@@ -19,7 +19,7 @@ class TrainedSubject : public Subject {
   VelocityNet velocity(const Recipe& recipe) override {
     Network& teacher = teachers_[recipe.teacher_weights];
     if (!teacher) teacher = recipe.teacher_weights == run_.recipe().teacher_weights ? run_.load_teacher() : loaded(recipe);
-    return guided(teacher.v(), recipe.guidance, recipe.classes);
+    return guided(teacher.v(), recipe.guidance, recipe.classes, recipe.guided_times());
   }
   Batch batch(std::int64_t rows, std::uint64_t seed) override { return run_.flow_batch({0, 0, rows}, rows, seed); }
 
@@ -57,7 +57,7 @@ class UntrainedSubject : public Subject {
   }
 
   Network student(const std::string&) override { return student_; }
-  VelocityNet velocity(const Recipe& recipe) override { return guided(teacher_.v(), recipe.guidance, recipe_.classes); }
+  VelocityNet velocity(const Recipe& recipe) override { return guided(teacher_.v(), recipe.guidance, recipe_.classes, recipe.guided_times()); }
   Batch batch(std::int64_t rows, std::uint64_t seed) override { return random_batch(recipe_, rows, seed); }
 
  private:

@@ -127,7 +127,7 @@ void refuse_unread(const std::string& key, const std::string& part, const Networ
   const std::string precision = network.section() + ".precision";
   if (key == std::string(stage_name::map) + ".objective.name")
     throw ConfigError(fmt::format("--vary {}: use --what objective --objectives a,b,c to compare objectives", key));
-  if (is_trained(key, part) || key == "guidance" || key == precision) return;
+  if (is_trained(key, part) || key.starts_with("guidance") || key == precision) return;
   throw ConfigError(fmt::format(
       "--vary {}: ablate trains only the last stage, from the run's checkpoints, so it can vary {}.*, guidance and {}; to compare other "
       "settings, train separate runs",

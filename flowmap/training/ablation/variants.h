@@ -5,6 +5,7 @@
 //   scheme       MFT, MFD, and MFD then MFT, with the same total number of steps
 //   lambda       MFD with w = (1-l) (eps - z0) + l v_phi for several l, with the run's teacher and with a briefly trained one (lambda.h)
 //   objective    the map stage with each objective of a list and all other settings of [map]
+//   latents      MFD and MFT with and without guidance in two latent spaces, from the images on (latents.h)
 //   none         the recipe's own MFD, for comparisons by --vary alone
 //
 // --vary KEY=a,b,c multiplies the list: each variant above is trained with each value.
@@ -18,7 +19,7 @@ namespace fm {
 
 struct AblateConfig {
   Recipe recipe;
-  std::string what, seeds, equal = "steps", objectives = "all", lambda_start = stage_name::cmt;
+  std::string what, against, seeds, equal = "steps", objectives = "all", lambda_start = stage_name::cmt;
   std::int64_t steps = 0;
   std::vector<std::string> vary;
   std::vector<double> deltas{1e-1, 1e-2, 5e-3, 1e-3, 1e-4};
@@ -30,7 +31,8 @@ struct AblateConfig {
 
   template <class V> void visit(V&& v) {
     v("what", what, "subject of the comparison; none: only the values of --vary; empty: none if --vary is given, else derivative",
-      one_of({"", "derivative", "init", "scheme", "lambda", "objective", "none"}), flag("what"), basic());
+      one_of({"", "derivative", "init", "scheme", "lambda", "objective", "latents", "none"}), flag("what"), basic());
+    v("against", against, "recipe of the other side of --what latents, which has another latent space", flag("against"), value_as("CONFIG"));
     v("objectives", objectives, "objectives that --what objective compares, comma-separated; all: every objective that this run can train",
       flag("objectives"), basic());
     v("steps", steps,
@@ -75,7 +77,7 @@ struct Variant {
   std::vector<Recipe> parts() const;     // the recipe of each part of the training
 };
 
-// "derivative", "init", "scheme", "lambda", "objective" or "none".
+// "derivative", "init", "scheme", "lambda", "objective", "latents" or "none".
 std::string comparison(const AblateConfig& config);
 
 // For --what objective: the objectives that this run can train, and those of `all` that it cannot.

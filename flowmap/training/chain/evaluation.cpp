@@ -184,7 +184,7 @@ Score Evaluator::score_decoder() {
   const Recipe& r = run_.recipe();
   const LatentSpace space = run_.decoding_space();
   const std::vector<std::int64_t> rows = drawn_rows(reference_.rows, r.evaluate.samples);
-  const StageSpec& stage = stage_that_makes(Makes::decoder);
+  const StageSpec& stage = *decoder_stage(r);
   Tally tally(features_, stage.scored_as, space_of(r).pictures, class_names(run_, *test_));
   double squares = 0, spent = 0;
   const auto n = static_cast<std::int64_t>(rows.size()), batch = seen_at_a_time(test_->shape());
@@ -204,7 +204,7 @@ Score Evaluator::score_decoder() {
   run_.context().log.end_status();
   const Score of{.name = stage.scored_as,
                  .psnr = -10 * std::log10(squares / static_cast<double>(n * test_->shape().numel())),
-                 .stage = r.decoder_weights.empty() ? stage.name : r.decoder_weights,
+                 .stage = stage.is_given(r) ? r.*stage.given : stage.name,
                  .step = run_.loaded_step(stage.name),
                  .checkpoint = space.coder().weights()};
   return finished(of, tally, spent);
@@ -246,9 +246,9 @@ std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request
     scores.push_back(s);
     each(s);
   };
-  const StageSpec& decoder = stage_that_makes(Makes::decoder);
+  const StageSpec* decoder = decoder_stage(run.recipe());
   for (const std::string& name : names) {
-    if (name == decoder.scored_as && space_of(run.recipe()).uses(run.recipe(), decoder.makes)) add(evaluator.score_decoder());
+    if (decoder != nullptr && name == decoder->scored_as) add(evaluator.score_decoder());
     scored_generators(run, name, {run.recipe().evaluate.teacher_points}, [&](const ScoredGenerator& g) { add(evaluator.score(g)); });
   }
   if (scores.empty())

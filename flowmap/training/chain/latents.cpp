@@ -128,7 +128,7 @@ class PictureLatents : public LatentSource {
   LatentStats statistics() override {
     std::optional<Moments> m;
     encode_pictures(coder_, pictures_, config_, 0, count(), [&](std::int64_t first, const LatentSet& set) {
-      if (!m) m.emplace(coder_.shape);
+      if (!m) m.emplace(coder_.stored());
       m->add(set.raw.values);
       if (set.mirrored.values.defined()) m->add(set.mirrored.values);
       progress_(first + set.raw.values.dim(0));

@@ -16,7 +16,7 @@ Tensor image_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 
 struct LatentSet {
-  RawLatents raw;       // (n, shape of a latent) f32
+  RawLatents raw;       // (n, stored shape of a latent) f32
   RawLatents mirrored;  // latents of the mirrored images; may be undefined
   Tensor labels;        // i64 (n)
   Tensor noise = {};    // f32, in raw's shape: noise that comes with the samples; undefined: random noise

@@ -77,7 +77,7 @@ void TrainingRun::check_sources() const {
   for (const StageSpec& s : stage_table()) {
     if (s.loop == nullptr || s.steps(recipe_) > 0 || is_available(s)) continue;
     const StageSpec* later = first_that_needs(s, recipe_);
-    const bool evaluated = s.makes == Makes::decoder && space_of(recipe_).uses(recipe_, s.makes) && recipe_.has_judge();
+    const bool evaluated = &s == decoder_stage(recipe_) && recipe_.has_judge();
     if (later == nullptr && !evaluated) continue;
     if (s.given == nullptr)
       throw ConfigError(fmt::format("pipeline: {0} begins from the stage {1}, but {1}.loop.steps is 0 and {2} has no trained {1}: set {1}.loop.steps",
@@ -116,7 +116,7 @@ void TrainingRun::check_test_split(bool evaluated) const {
 // Bytes that the latent cache still needs: its size less the finished shards.
 double TrainingRun::cache_bytes() {
   const double one = real(recipe_.latent_shape().numel()) * (recipe_.latents.dtype == "f32" ? 4 : 2);
-  return std::max(0.0, real(pictures()->count()) * one * (recipe_.latents.flip ? 2 : 1) - bytes_below(latents_folder()));
+  return std::max(0.0, real(recipe_.latents.given.empty() ? pictures()->count() : given_latents().count()) * one * (recipe_.latents.flip ? 2 : 1) - bytes_below(latents_folder()));
 }
 
 void TrainingRun::preflight() {
@@ -132,7 +132,7 @@ void TrainingRun::preflight() {
 
   const int ranks = context_.ranks->size();
   std::vector<std::string> problems;
-  const std::int64_t images = at_hand && recipe_.latents.from != "cache" ? pictures()->count() : recipe_.train_images;
+  const std::int64_t images = at_hand && recipe_.latents.from != "cache" && recipe_.latents.given.empty() ? pictures()->count() : recipe_.train_images;
   for (const StageSpec* s : stages)
     check_settings(*s, recipe_, ranks);
   for (const StageSpec* s : stages) {

@@ -72,7 +72,7 @@ void Recipe::resolve_with_data() {
 
 // Refuses settings that have no effect because no image is encoded, decoded or judged.
 void Recipe::refuse_settings_of_pictures() const {
-  for (const auto& [key, set] : {std::pair{"latents.flip", latents.flip}, {"encoder_weights", !encoder_weights.empty()}, {"decoder_weights", !decoder_weights.empty()},
+  for (const auto& [key, set] : {std::pair{"latents.flip", latents.flip}, {"encoder_weights", !encoder_weights.empty()}, {"decoder_weights", !decoder_weights.empty()}, {"vae_weights", !vae_weights.empty()},
                                  {"stats_file", !stats_file.empty()}, {"judge_weights", !judge_weights.empty()}, {"encoder_model", !encoder_model.empty()},
                                  {"decoder_size", !decoder_size.empty()}, {"image_size", image_size != 0},
                                  {"channels", channels != 0}, {"evaluate.reference", evaluate.reference != 0 && sample_shape == Shape{2}}})
@@ -81,7 +81,7 @@ void Recipe::refuse_settings_of_pictures() const {
 
 // Samples are their own latents, so the stages that make latents of images get 0 steps.
 void Recipe::resolve_identity() {
-  judge.loop.steps = encoder.loop.steps = decoder.loop.steps = 0;
+  judge.loop.steps = encoder.loop.steps = decoder.loop.steps = vae.loop.steps = 0;
   refuse_settings_of_pictures();
   take_published_network();
   if (latents.from != "memory")
@@ -94,6 +94,8 @@ void Recipe::resolve() {
   if (!has_sizes())
     throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
                       std::to_string(classes) + ": sizes that are 0 are not known; set them, or take them from the data set first");
+  if (guidance_from > guidance_to)
+    throw ConfigError(fmt::format("guidance_from {} is above guidance_to {}: no time lies between these values; exchange them", guidance_from, guidance_to));
   space_of(*this).resolve(*this);
   network.fit({latent_shape(), conditional ? classes : 0, data});
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);

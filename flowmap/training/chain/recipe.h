@@ -10,8 +10,10 @@
 #include "flowmap/objective/mean_flow.h"
 #include "flowmap/training/backbones.h"
 #include "flowmap/training/chain/stage_names.h"
+#include "nn/models/autoencoder_kl.h"
 #include "nn/models/judge.h"
 #include "nn/models/rae.h"
+#include "flowmap/velocity.h"
 #include "nn/training/loop.h"
 
 namespace fm {
@@ -63,6 +65,19 @@ struct DecoderStage {
   }
 };
 
+struct VaeStage {
+  LoopConfig loop{.steps = 3000, .batch = 128};
+  AutoencoderKLConfig model;
+  double kl_weight = 1e-6, feature_weight = 0.1;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the autoencoder");
+    v("model", model, "variational autoencoder; the defaults are Stable Diffusion's");
+    v("kl_weight", kl_weight, "weight of the KL divergence between posterior and N(0, I): its sum over a latent, divided by the number of an image's values", at_least(0));
+    v("feature_weight", feature_weight,
+      "weight of the distance between the encoder's tokens for the reconstruction and for the image, as in [decoder]; 0: without an encoder", at_least(0));
+  }
+};
+
 // Samples as their own latents.
 struct IdentityConfig {
   bool normalize = false;
@@ -75,7 +90,7 @@ struct IdentityConfig {
 
 // The source of the generators' latents.
 struct LatentsConfig {
-  std::string from = "memory", folder, dtype = "bf16";
+  std::string from = "memory", folder, given, given_form = "deviation", dtype = "bf16";
   bool flip = false;
   std::int64_t batch = 64, shard = 1024, workers = 2;
   template <class V> void visit(V&& v) {
@@ -84,6 +99,10 @@ struct LatentsConfig {
       "images are read and encoded when they are needed",
       one_of({"memory", "cache", "images"}), flag("latents"));
     v("folder", folder, "folder of the latent cache; empty: latents/ in the run's folder", flag("latents-folder"), value_as("DIR"));
+    v("given", given,
+      "latents of another program, which `flowmap_train encode` takes into the cache instead of encoding images: a folder with dataset.json and .npy files "
+      "(REPA), or an .npz file; for space = \"vae\"", flag("given-latents"), value_as("PATH"));
+    v("given_form", given_form, "second half of the channels of the given latents: deviation, or log_variance (MAR)", one_of({"deviation", "log_variance"}));
     v("flip", flip, "mirroring of images left to right with probability 1/2; a cache holds the latents of both");
     v("dtype", dtype, "element type of a new latent cache", one_of({"bf16", "f32"}));
     v("batch", batch, "number of images that are encoded at a time", range(1, 1e6));
@@ -171,13 +190,13 @@ struct Recipe {
   std::string data = "fashion-mnist";
   std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
   std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
-  std::string class_names, encoder_weights, decoder_weights, stats_file, teacher_weights, judge_weights;
+  std::string class_names, encoder_weights, decoder_weights, vae_weights, stats_file, teacher_weights, judge_weights;
   std::string encoder_model, decoder_size, dit_size;
   std::string space = "rae";
   NetworkConfig network;
   bool conditional = true;
   std::int64_t train_images = 0;
-  double guidance = 1;
+  double guidance = 1, guidance_from = 0, guidance_to = 1;
   std::string compat = "paper";
   RaeConfig rae;
   IdentityConfig identity;
@@ -185,6 +204,7 @@ struct Recipe {
   JudgeStage judge;
   EncoderStage encoder;
   DecoderStage decoder;
+  VaeStage vae;
   FmStage fm;
   CmtStage cmt;
   MfStage mfd, mft;
@@ -208,6 +228,7 @@ struct Recipe {
       "file of a trained encoder, a path or a name beside the config file; if it is empty, or the encoder was trained on other data, this run trains its own",
       value_as("PATH"));
     v("decoder_weights", decoder_weights, "file of a trained decoder of this encoder; empty: this run trains its own", value_as("PATH"));
+    v("vae_weights", vae_weights, "file of a trained variational autoencoder, for space = \"vae\"; empty: this run trains its own (stage vae)", value_as("PATH"));
     v("stats_file", stats_file, "file with mean and variance of this encoder's latents; empty: this run computes them", value_as("FILE"));
     v("teacher_weights", teacher_weights, "file of a trained flow-matching teacher; empty: this run trains its own (stage fm)", value_as("PATH"));
     v("judge_weights", judge_weights,
@@ -222,6 +243,8 @@ struct Recipe {
     v("train_images", train_images, "number of training images, for a --dry-run without the data set; 0: the number in the data set", range(0, 1e12));
     v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in the targets of its students; 1: no guidance",
       at_least(0), basic());
+    v("guidance_from", guidance_from, "smallest time at which the teacher is guided", range(0, 1));
+    v("guidance_to", guidance_to, "largest time at which the teacher is guided; 1 is noise", range(0, 1));
     v("compat", compat, "values of the switches in [cmt|mfd|mft.objective.compat]: paper, the values set in these sections; sony, the values of the released MF-RAE code",
       one_of({"paper", "sony"}));
     v("space", space, spaces_help(), ChoiceRule{space_names()}, flag("space"), basic());
@@ -235,6 +258,7 @@ struct Recipe {
     v(stage_name::judge, judge, "classifier that evaluates samples");
     v(stage_name::encoder, encoder, "DINO pre-training");
     v(stage_name::decoder, decoder, "RAE decoder");
+    v(stage_name::vae, vae, "variational autoencoder");
     v(stage_name::fm, fm, "flow-matching teacher");
     v(stage_name::cmt, cmt, "consistency mid-training");
     v(stage_name::mfd, mfd, "MeanFlow distillation");
@@ -250,6 +274,7 @@ struct Recipe {
   bool has_sizes() const;
   Shape latent_shape() const;                                      // shape of a latent of `space`
   bool in_plane() const;                                           // samples are points of the plane, with their own scores and plots (flowmap/training/plane.h)
+  Interval guided_times() const { return {guidance_from, guidance_to}; }
   bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }
 
   // Fills in fields that follow from others (sizes of decoder and network, null labels) and checks that all fit: ConfigError names the field.

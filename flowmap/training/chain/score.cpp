@@ -31,6 +31,8 @@ std::vector<ScoreColumn> make_columns() {
       {"seed", "seed", "seed of the samples", false, &S::seed},
       {"k", "", "number of nearest neighbors for precision and recall", false, &S::k},
       {"guidance", "guidance", "scale of classifier-free guidance while sampling", false, &S::guidance, 2},
+      {"guidance_from", "", "smallest time at which guidance acts; empty: 0", false, &S::guidance_from, 2},
+      {"guidance_to", "", "largest time at which guidance acts; empty: 1", false, &S::guidance_to, 2},
       {"classes", "", "number of classes", false, &S::classes},
       {"data", "", "data set", false, &S::data},
       {"reference", "reference", "number of real test images that samples are compared with", false, &S::reference},

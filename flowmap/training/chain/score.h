@@ -35,6 +35,7 @@ struct Score {
   std::string dtype;                // the element type of the network's computation
   std::int64_t samples = -1, seed = -1, k = -1;
   double guidance = none;  // scale of classifier-free guidance while sampling; 1: none
+  double guidance_from = none, guidance_to = none;   // times at which it acts; absent: all
   std::int64_t classes = -1;
   std::string data;                  // the value of --data
   std::int64_t reference = -1;       // number of real test images that samples are compared with

@@ -162,7 +162,8 @@ auto weights_of(const Score& s) { return std::tie(s.checkpoint, s.decoder, s.dty
 bool same_question(const Score& a, const Score& b) {
   const auto asked = [](const Score& s) { return std::tie(s.samples, s.seed, s.k, s.reference); };
   const bool unknown = a.samples < 0 || b.samples < 0;
-  const bool guided_alike = a.guidance == b.guidance || (std::isnan(a.guidance) && std::isnan(b.guidance));
+  const auto alike = [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); };
+  const bool guided_alike = alike(a.guidance, b.guidance) && alike(a.guidance_from, b.guidance_from) && alike(a.guidance_to, b.guidance_to);
   return a.calls == b.calls && (unknown || (asked(a) == asked(b) && guided_alike));
 }
 

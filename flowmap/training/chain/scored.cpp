@@ -21,6 +21,7 @@ void scored_teacher(TrainingRun& run, const StageSpec& stage, const std::vector<
            .checkpoint = checksum(teacher.state()),
            .dtype = teacher.precision(),
            .guidance = r.guidance};
+  if (r.guidance != 1 && (r.guidance_from > 0 || r.guidance_to < 1)) of.guidance_from = r.guidance_from, of.guidance_to = r.guidance_to;
   for (const std::int64_t n : points) {
     of.calls = calls_a_step * (n - 1);
     take({of, teacher, run.teacher_generator(teacher.v(), n)});

@@ -28,17 +28,14 @@ class PixelsOfRun : public RunSpace {
 bool pixels_uses(const Recipe&, Makes what) { return what == Makes::classifier || what == Makes::latents; }
 
 void resolve_pixels(Recipe& r) {
-  for (const auto& [key, set] : {std::pair{"encoder_weights", !r.encoder_weights.empty()}, {"decoder_weights", !r.decoder_weights.empty()},
+  for (const auto& [key, set] : {std::pair{"encoder_weights", !r.encoder_weights.empty()}, {"decoder_weights", !r.decoder_weights.empty()}, {"vae_weights", !r.vae_weights.empty()},
                                  {"stats_file", !r.stats_file.empty()}, {"encoder_model", !r.encoder_model.empty()}, {"decoder_size", !r.decoder_size.empty()}})
     if (set) throw ConfigError(fmt::format("{} is for an autoencoder; with space = \"{}\" leave it out", key, r.space));
-  if (r.classes < 2) throw ConfigError("classes 1: a model needs at least two; in folder:PATH each inner folder is a class");
-  if (!r.conditional) throw ConfigError(fmt::format("space {} needs networks with labels: leave conditional = false out", r.space));
+  need_labels(r);
   r.take_published_network();
   r.rae = {};                                               // unused: its sizes need not fit the images
-  r.encoder.loop.steps = r.decoder.loop.steps = 0;
-  r.judge.model.channels = r.channels;
-  r.judge.model.size = r.image_size;
-  r.judge.model.classes = r.classes;
+  r.encoder.loop.steps = r.decoder.loop.steps = r.vae.loop.steps = 0;
+  fit_judge(r);
 }
 
 std::unique_ptr<RunSpace> open_pixels(TrainingRun& run) { return std::make_unique<PixelsOfRun>(run); }
@@ -48,7 +45,7 @@ std::unique_ptr<RunSpace> open_pixels(TrainingRun& run) { return std::make_uniqu
 SpaceSpec pixels_row() {
   return {.name = "pixels", .says = "the pixels of images", .pictures = true, .encodes = true, .uses = pixels_uses, .take_sizes = take_picture_sizes,
           .has_sizes = has_picture_sizes, .resolve = resolve_pixels, .shape = shape_of_pixels, .samples = picture_text, .sample_bytes = picture_bytes,
-          .encode_flops = nullptr, .parameters = nullptr, .open = open_pixels};
+          .encode_flops = nullptr, .decode_flops = nullptr, .parameters = nullptr, .open = open_pixels};
 }
 
 }  // namespace fm

@@ -11,7 +11,7 @@
 
 namespace fm {
 
-std::shared_ptr<Rae> RaeOfRun::model() {
+std::shared_ptr<Rae> RaeOfRun::with_encoder() {
   const Recipe& r = run_.recipe();
   if (!rae_) {
     const auto rae = std::make_shared<Rae>(r.rae, TrainingRun::stage_seed("rae", r.seed));
@@ -25,6 +25,12 @@ std::shared_ptr<Rae> RaeOfRun::model() {
     set_trainable(rae->encoder, false);
     rae_ = rae;
   }
+  return rae_;
+}
+
+std::shared_ptr<Rae> RaeOfRun::model() {
+  const Recipe& r = run_.recipe();
+  with_encoder();
   if (!has_decoder_ && run_.has_decoder()) {
     const char* name = stage_name::decoder;
     const bool given = !r.decoder_weights.empty();
@@ -65,7 +71,7 @@ RaeOfRun& rae_of(TrainingRun& run) {
 
 namespace {
 
-bool rae_uses(const Recipe&, Makes) { return true; }
+bool rae_uses(const Recipe&, Makes what) { return what != Makes::autoencoder; }
 
 // Takes widths, depths and heads of the published models. The settings of the computation (precision, recompute) stay as they are.
 void take_published_sizes(Recipe& r) {
@@ -83,10 +89,34 @@ void take_published_sizes(Recipe& r) {
 }
 
 void resolve_rae(Recipe& r) {
-  if (r.classes < 2) throw ConfigError("classes 1: a model needs at least two; in folder:PATH each inner folder is a class");
-  if (!r.conditional) throw ConfigError("space rae needs networks with labels: leave conditional = false out");
-  take_published_sizes(r);
+  need_labels(r);
+  if (!r.vae_weights.empty()) throw ConfigError("vae_weights is for space = \"vae\"; with space = \"rae\" leave it out");
+  r.vae.loop.steps = 0;
   r.take_published_network();
+  fit_rae(r);
+  fit_judge(r);
+}
+
+Shape shape_of_rae(const Recipe& r) { return {r.rae.decoder.latent_channels, r.rae.decoder.latent_size, r.rae.decoder.latent_size}; }
+
+double rae_encode_flops(const Recipe& r) {
+  const std::int64_t seen = r.rae.input_size > 0 ? r.rae.input_size : r.image_size;
+  return 2 * static_cast<double>(total(cost_table(r.rae.encoder, seen)).macs());
+}
+
+double rae_decode_flops(const Recipe& r) { return 2 * static_cast<double>(total(cost_table(r.rae.decoder)).macs()); }
+
+std::int64_t rae_parameters(const Recipe& r) {
+  const ShapesOnly shapes;
+  return parameter_count(VitEncoder(r.rae.encoder)) + parameter_count(RaeDecoder(r.rae.decoder));
+}
+
+std::unique_ptr<RunSpace> open_rae(TrainingRun& run) { return std::make_unique<RaeOfRun>(run); }
+
+}  // namespace
+
+void fit_rae(Recipe& r) {
+  take_published_sizes(r);
   VitEncoderConfig& e = r.rae.encoder;
   const bool resized = r.rae.input_size > 0;
   const std::int64_t seen = resized ? r.rae.input_size : r.image_size;              // side of the images that the encoder gets
@@ -101,34 +131,16 @@ void resolve_rae(Recipe& r) {
     throw ConfigError("encoder.local_size " + std::to_string(r.encoder.local_size) + " is not a multiple of rae.encoder.patch_size " +
                       std::to_string(e.patch_size));
   if (!resized) e.image_size = r.image_size;         // an encoder with an input size keeps the position grid that its weights have
-  e.channels = r.judge.model.channels = r.rae.decoder.image_channels = r.channels;
-  r.judge.model.size = r.image_size;
-  r.judge.model.classes = r.classes;
+  e.channels = r.rae.decoder.image_channels = r.channels;
   r.rae.decoder.latent_channels = e.width;
   r.rae.decoder.latent_size = latent;
   r.rae.decoder.patch_size = r.image_size / latent;
 }
 
-Shape shape_of_rae(const Recipe& r) { return {r.rae.decoder.latent_channels, r.rae.decoder.latent_size, r.rae.decoder.latent_size}; }
-
-double rae_encode_flops(const Recipe& r) {
-  const std::int64_t seen = r.rae.input_size > 0 ? r.rae.input_size : r.image_size;
-  return 2 * static_cast<double>(total(cost_table(r.rae.encoder, seen)).macs());
-}
-
-std::int64_t rae_parameters(const Recipe& r) {
-  const ShapesOnly shapes;
-  return parameter_count(VitEncoder(r.rae.encoder)) + parameter_count(RaeDecoder(r.rae.decoder));
-}
-
-std::unique_ptr<RunSpace> open_rae(TrainingRun& run) { return std::make_unique<RaeOfRun>(run); }
-
-}  // namespace
-
 SpaceSpec rae_row() {
   return {.name = "rae", .says = "latents of images by a representation autoencoder", .pictures = true, .encodes = true, .uses = rae_uses, .take_sizes = take_picture_sizes,
                         .has_sizes = has_picture_sizes, .resolve = resolve_rae, .shape = shape_of_rae, .samples = picture_text, .sample_bytes = picture_bytes,
-                        .encode_flops = rae_encode_flops, .parameters = rae_parameters, .open = open_rae};
+                        .encode_flops = rae_encode_flops, .decode_flops = rae_decode_flops, .parameters = rae_parameters, .open = open_rae};
 }
 
 }  // namespace fm

@@ -15,6 +15,7 @@ class RaeOfRun : public RunSpace {
 
   // Returns the RAE with the trained encoder, and with the trained decoder if that exists. FileError if the encoder is missing.
   std::shared_ptr<Rae> model();
+  std::shared_ptr<Rae> with_encoder();                       // the same, whose decoder may be untrained
   void keep_decoder() { has_decoder_ = true; }               // the decoder of model() is in training: do not load another over it
 
  private:

@@ -10,11 +10,12 @@ SpaceSpec rae_row();                                         // space_rae.cpp
 SpaceSpec identity_row();                                    // space_identity.cpp
 SpaceSpec pixels_row();                                      // space_pixels.cpp
 SpaceSpec haar_row();                                        // space_haar.cpp
+SpaceSpec vae_row();                                         // space_vae.cpp
 
 namespace {
 
 const std::vector<SpaceSpec>& spaces() {
-  static const std::vector<SpaceSpec> list{rae_row(), identity_row(), pixels_row(), haar_row()};
+  static const std::vector<SpaceSpec> list{rae_row(), vae_row(), identity_row(), pixels_row(), haar_row()};
   return list;
 }
 
@@ -45,6 +46,23 @@ std::string spaces_help() {
   std::string out = "latent space, in which generators work:";
   for (const SpaceSpec& s : spaces()) out += fmt::format("{} {}, {}", &s == &spaces().front() ? "" : ";", s.name, s.says);
   return out;
+}
+
+const StageSpec* decoder_stage(const Recipe& recipe) {
+  for (const StageSpec& s : stage_table())
+    if ((s.makes == Makes::decoder || s.makes == Makes::autoencoder) && space_of(recipe).uses(recipe, s.makes)) return &s;
+  return nullptr;
+}
+
+void need_labels(const Recipe& r) {
+  if (r.classes < 2) throw ConfigError("classes 1: a model needs at least two; in folder:PATH each inner folder is a class");
+  if (!r.conditional) throw ConfigError(fmt::format("space {} needs networks with labels: leave conditional = false out", r.space));
+}
+
+void fit_judge(Recipe& r) {
+  r.judge.model.channels = r.channels;
+  r.judge.model.size = r.image_size;
+  r.judge.model.classes = r.classes;
 }
 
 void check_stage(const StageSpec& stage, const Recipe& recipe) {

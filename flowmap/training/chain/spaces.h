@@ -20,6 +20,8 @@ class RunSpace {
   // Reads weights that the recipe names and that only a later stage needs, and compares them with the recipe. FileError if they cannot be read or do not
   // fit.
   virtual void check_given() {}
+  // Returns statistics that are known without data, as the weights' own scale of latents; undefined: the run computes them if the space uses statistics.
+  virtual LatentStats given_statistics() { return {}; }
 };
 
 struct SpaceSpec {
@@ -36,6 +38,7 @@ struct SpaceSpec {
   std::string (*samples)(const Recipe&);                     // "images of 1x28x28"
   std::int64_t (*sample_bytes)(const Recipe&);               // bytes of a sample in memory
   double (*encode_flops)(const Recipe&);                     // FLOPs to encode a sample; null: 0
+  double (*decode_flops)(const Recipe&);                     // FLOPs to decode a latent; null: 0
   std::int64_t (*parameters)(const Recipe&);                 // number of parameters of its networks; null: it has no networks
   std::unique_ptr<RunSpace> (*open)(TrainingRun&);           // the run must outlive the result
 };
@@ -48,6 +51,15 @@ std::int64_t picture_bytes(const Recipe& recipe);
 
 // Returns the row of recipe.space. ConfigError for a name that is not in the list.
 const SpaceSpec& space_of(const Recipe& recipe);
+
+// Returns the stage that trains the decoder of the recipe's space; null: the space needs none.
+const StageSpec* decoder_stage(const Recipe& recipe);
+
+// Parts of SpaceSpec::resolve for spaces of images. The first refuses one class and networks without labels; the second sets the judge's sizes; the third
+// those of the representation autoencoder. ConfigError names the setting that does not fit.
+void need_labels(const Recipe& recipe);
+void fit_judge(Recipe& recipe);
+void fit_rae(Recipe& recipe);                                // space_rae.cpp
 
 // ConfigError if the recipe's space does not use the stage.
 void check_stage(const StageSpec& stage, const Recipe& recipe);

@@ -37,17 +37,18 @@ std::vector<std::string> entries_besides(const std::vector<std::string>& names) 
 
 std::vector<std::string> entries_unread(const StageSpec& stage) {
   const bool generator = stage.is_generator(), prepares = stage.makes == Makes::latents || stage.makes == Makes::statistics;
+  const bool on_latents = generator || prepares;
   Names names{"evaluate", "judge_weights"};
   for (const StageSpec& other : stage_table())
-    if (other.loop != nullptr && std::string_view(other.name) != stage.name) names.emplace_back(other.name);
+    if (other.loop != nullptr && std::string_view(other.name) != stage.name && !(on_latents && other.makes == Makes::autoencoder)) names.emplace_back(other.name);
   if (stage.makes != Makes::flow_map) names.emplace_back("teacher_weights");
   if (!generator) {
-    append(names, {"network", "conditional", "guidance", "compat", "dit_size"});
+    append(names, {"network", "conditional", "guidance", "guidance_from", "guidance_to", "compat", "dit_size"});
     NetworkConfig network;
     append(names, entries_of([&](FieldLister& lister) { network.visit_sections(lister); }));
   }
   if (!generator && !prepares) append(names, {"latents", "identity", "stats_file"});
-  if (stage.makes == Makes::classifier || stage.makes == Makes::encoder) append(names, {"encoder_weights", "decoder_weights", "decoder_size"});
+  if (stage.makes == Makes::classifier || stage.makes == Makes::encoder) append(names, {"encoder_weights", "decoder_weights", "decoder_size", "vae_weights"});
   if (stage.makes == Makes::classifier) append(names, {"space", "rae", "encoder_model"});
   return names;
 }

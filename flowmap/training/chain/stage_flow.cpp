@@ -26,7 +26,7 @@ std::string remark_of(const MeanFlowConfig& config) {
 // many classes (shown_classes).
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
   if (!has_decoder())
-    return context_.log.warning("no images of {}: there is no trained decoder in {}", png.stem().string(), (root_ / stage_name::decoder).string());
+    return context_.log.warning("no images of {}: there is no trained {} in {}", png.stem().string(), decoder_stage(recipe_)->name, root_.string());
   const int scale = grid_scale(recipe_.image_size);
   const ShownClasses shown = shown_classes(recipe_.classes, class_names(), narrow<int>(recipe_.image_size), scale);
   const std::int64_t columns = std::ssize(shown.labels), n = preview_rows * columns;

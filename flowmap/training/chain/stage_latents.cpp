@@ -2,12 +2,14 @@
 #include "data/report/numbers.h"
 #include "flowmap/training/chain/training_run.h"
 #include "flowmap/training/move_aside.h"
+#include "flowmap/training/vae_space.h"
 #include "nn/models/published_weights.h"
 #include "nn/training/ranks.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/io/folder_lock.h"
 #include "tensor/narrow.h"
+#include "tensor/parallel.h"
 
 namespace fm {
 namespace {
@@ -68,7 +70,7 @@ const LatentSet& TrainingRun::latents() {
   });
   context_.log.end_status();
   latents_ = std::move(set);
-  context_.log.info("latents: {} images of {}, {}{}", count, to_string(coder.shape),
+  context_.log.info("latents: {} images of {}, {}{}", count, to_string(coder.stored()),
                     bytes_text(static_cast<double>(latents_.raw.values.bytes())),
                     recipe_.latents.flip ? " and as much for mirrored ones" : "");
   return latents_;
@@ -78,17 +80,49 @@ std::filesystem::path TrainingRun::latents_folder() const {
   return recipe_.latents.folder.empty() ? root_ / "latents" : std::filesystem::path(recipe_.latents.folder);
 }
 
+const StoredLatents& TrainingRun::given_latents() {
+  if (!given_latents_) given_latents_ = open_stored_latents(recipe_.latents.given);
+  return *given_latents_;
+}
+
+void TrainingRun::check_given_latents(const LatentCoder& coder) const {
+  const std::string& given = recipe_.latents.given;
+  if (!coder.posterior) throw ConfigError(fmt::format("latents.given {}: mean and deviation of latents are for space = \"vae\", not \"{}\": leave it out", given, recipe_.space));
+  if (recipe_.latents.flip) throw ConfigError(fmt::format("latents.given {}: it has no latents of mirrored images: set latents.flip = false", given));
+  const StoredLatents& stored = *given_latents_;
+  if (stored.shape() != coder.stored())
+    throw ConfigError(fmt::format("{}: latents of {}, but those of this run's autoencoder are {}: change image_size, or give other latents", given,
+                                  to_string(stored.shape()), to_string(coder.stored())));
+  for (std::int64_t i = 0; i < stored.count(); ++i)
+    if (const std::int64_t label = stored.labels()[static_cast<std::size_t>(i)]; label < 0 || label >= recipe_.classes)
+      throw ConfigError(fmt::format("{}: latent {} has the label {}, but the config says classes {}: change it", given, i, label, recipe_.classes));
+}
+
+// Facts about the cache that follow from the images, or from the given latents.
+void TrainingRun::describe_samples(LatentCacheInfo& info) {
+  if (recipe_.latents.given.empty()) {
+    const SampleSource& source = *pictures();
+    info.class_names = source.class_names();
+    for (std::int64_t i = 0; i < source.count(); ++i) info.labels.push_back(source.label(i));
+    return;
+  }
+  info.labels = given_latents().labels();
+  info.class_names = given_latents().class_names();
+  if (std::ssize(info.class_names) == recipe_.classes) return;
+  info.class_names.clear();
+  for (std::int64_t i = 0; i < recipe_.classes; ++i) info.class_names.push_back(std::to_string(i));
+}
+
 LatentCacheInfo TrainingRun::cache_info() {
-  const SampleSource& source = *pictures();
   LatentCacheInfo info;
   const LatentCoder coder = run_space().coder();
+  if (!recipe_.latents.given.empty()) given_latents(), check_given_latents(coder);
   info.encoder = encoder_of(coder);
   info.preprocessing = coder.preprocessing;
   info.data = recipe_.data;
   info.image_size = recipe_.image_size, info.channels = recipe_.channels;
-  info.class_names = source.class_names();
-  for (std::int64_t i = 0; i < source.count(); ++i) info.labels.push_back(source.label(i));
-  info.latent = coder.shape;
+  describe_samples(info);
+  info.latent = coder.stored();
   info.dtype = recipe_.latents.dtype == "f32" ? DType::f32 : DType::bf16;
   info.mirrored = recipe_.latents.flip;
   info.shard_size = recipe_.latents.shard;
@@ -98,6 +132,21 @@ LatentCacheInfo TrainingRun::cache_info() {
 void TrainingRun::encode_latents() {
   refuse_init_from(stage_name::encode);
   context_.ranks.only_first([&] { fill_cache(); });
+}
+
+void TrainingRun::read_given(std::int64_t first, std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block) {
+  const StoredLatents& given = given_latents();
+  const SecondHalf second = recipe_.latents.given_form == "deviation" ? SecondHalf::deviation : SecondHalf::log_variance;
+  const Shape row = given.shape();
+  for (std::int64_t i = first; i < first + count; i += recipe_.latents.batch) {
+    const std::int64_t n = std::min(recipe_.latents.batch, first + count - i);
+    Shape shape{n};
+    for (const std::int64_t d : row) shape.push_back(d);
+    LatentSet set{{Tensor::empty(shape, DType::f32, Device{})}, {}, Tensor::empty({n}, DType::i64, Device{})};
+    parallel_for(n, row.numel(), [&](std::int64_t k) { given.read(i + k, second, set.raw.values.data<float>() + k * row.numel()); });
+    for (std::int64_t k = 0; k < n; ++k) set.labels.data<std::int64_t>()[k] = given.labels()[static_cast<std::size_t>(i + k)];
+    block(i, set);
+  }
 }
 
 void TrainingRun::fill_cache() {
@@ -120,14 +169,16 @@ void TrainingRun::fill_cache() {
     for (const std::int64_t d : info.latent) all.push_back(d);
     const Tensor latents = Tensor::empty(all, info.dtype, Device{}), mirrored = info.mirrored ? Tensor::empty(all, info.dtype, Device{}) : Tensor();
     Moments moments(info.latent);
-    encode_pictures(coder, pictures(), recipe_.latents, s.first, s.count, [&](std::int64_t i, const LatentSet& block) {
+    const auto keep = [&](std::int64_t i, const LatentSet& block) {
       const std::int64_t begin = i - s.first, end = begin + block.raw.values.dim(0);
       latents.slice(0, begin, end).copy_from(block.raw.values);
       moments.add(block.raw.values);
       if (info.mirrored) mirrored.slice(0, begin, end).copy_from(block.mirrored.values);
       if (info.mirrored) moments.add(block.mirrored.values);
       progress(done += end - begin);
-    });
+    };
+    if (recipe_.latents.given.empty()) encode_pictures(coder, pictures(), recipe_.latents, s.first, s.count, keep);
+    else read_given(s.first, s.count, keep);
     writer.write(s, latents, mirrored, moments);
   }
   context_.log.end_status();
@@ -172,9 +223,9 @@ std::unique_ptr<LatentSource> TrainingRun::cached_latents() {
     throw ConfigError(
         fmt::format("{}: latents of encoder {} ({}), but this run's encoder is {} ({}): give the encoder of the latents, or encode into another folder", where,
                     info.encoder, info.preprocessing, encoder, coder.preprocessing));
-  if (info.latent != coder.shape || static_cast<std::int64_t>(info.class_names.size()) != recipe_.classes)
+  if (info.latent != coder.stored() || static_cast<std::int64_t>(info.class_names.size()) != recipe_.classes)
     throw ConfigError(fmt::format("{}: latents of {} in {} classes; the config says {} and classes {}: change the config, or encode into another folder", where,
-                                  to_string(info.latent), info.class_names.size(), to_string(coder.shape), recipe_.classes));
+                                  to_string(info.latent), info.class_names.size(), to_string(coder.stored()), recipe_.classes));
   if (info.mirrored != recipe_.latents.flip)
     throw ConfigError(fmt::format("{}: holds latents {} mirrored images; set latents.flip = {}, or encode into another folder", where,
                                   info.mirrored ? "also of" : "without", info.mirrored));
@@ -204,8 +255,8 @@ Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uin
     batch_space_ = space();
   }
   const LatentSet here = latents_ahead_->take(part.step * batch + part.first, part.count, part.next);
-  return {batch_space_.normalised(here.raw), recipe_.conditional ? here.labels : Labels(),
-          Draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)}, here.noise};
+  const Draws draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)};
+  return {batch_space_.sampled(here.raw, draws), recipe_.conditional ? here.labels : Labels(), draws, here.noise};
 }
 
 Checksums TrainingRun::sources_of_latents() {
@@ -238,6 +289,10 @@ std::string TrainingRun::data_checksum() {
 // Sets stats_, from recipe.stats_file or from out/stats.safetensors. out/stats.safetensors is computed if it is missing or belongs to another encoder (after
 // encoder --fresh, or with other encoder_weights).
 void TrainingRun::prepare_stats() {
+  if (const LatentStats given = run_space().given_statistics(); given.defined()) {
+    stats_ = {given.mean.to(default_device()), given.variance.to(default_device())};
+    return;
+  }
   if (!space_of(recipe_).uses(recipe_, Makes::statistics)) return;
   if (!recipe_.stats_file.empty()) {
     stats_ = given_stats();
@@ -281,7 +336,8 @@ void TrainingRun::compute_stats(const std::filesystem::path& file) {
       throw FileError(fmt::format("{} is missing: mean and variance of the samples that this run was trained on; `flowmap_train stats` computes it", file.string()));
   }
   if (!there) {
-    const LatentStats s = coder.encode ? latent_source().statistics() : statistics_of(latents().raw.values);
+    LatentStats s = coder.encode ? latent_source().statistics() : statistics_of(latents().raw.values);
+    if (coder.posterior) s = scaling_of_posteriors(s);
     context_.log.end_status();
     Metadata metadata = wanted;
     metadata["data"] = recipe_.data, metadata["count"] = std::to_string(latent_source().count());

@@ -8,6 +8,7 @@ namespace fm::stage_name {
 inline constexpr const char* judge = "judge";
 inline constexpr const char* encoder = "encoder";
 inline constexpr const char* decoder = "decoder";
+inline constexpr const char* vae = "vae";
 inline constexpr const char* encode = "encode";
 inline constexpr const char* stats = "stats";
 inline constexpr const char* fm = "fm";

@@ -41,6 +41,7 @@ template <class M, class Config> ParameterCount counted(const Config& config) {
 ParameterCount judge_parameters(const Recipe& r) { return counted<Judge>(r.judge.model); }
 ParameterCount encoder_parameters(const Recipe& r) { return counted<VitEncoder>(r.rae.encoder); }
 ParameterCount decoder_parameters(const Recipe& r) { return counted<RaeDecoder>(r.rae.decoder); }
+ParameterCount vae_parameters(const Recipe& r) { return counted<AutoencoderKL>(r.vae.model); }
 ParameterCount network_parameters(const Recipe& r, bool two_times) {
   const NetworkCost c = r.network.cost(two_times);
   return {c.all(), c.trained()};
@@ -54,6 +55,14 @@ std::int64_t judge_values(const Recipe& r) { return pixels(r) + r.judge.model.wi
 std::int64_t encoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) * r.rae.encoder.width * r.rae.encoder.depth; }
 std::int64_t decoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) * r.rae.decoder.width * r.rae.decoder.depth; }
 
+// Four tensors of each residual block, in encoder and decoder.
+std::int64_t vae_values(const Recipe& r) {
+  const AutoencoderKLConfig& c = r.vae.model;
+  std::int64_t sum = pixels(r), side = r.image_size;
+  for (const std::int64_t width : c.widths) sum += 4 * (2 * c.resnets + 1) * width * side * side, side /= 2;
+  return sum;
+}
+
 const StageSpec table[] = {
     {.name = stage_name::judge, .help = "the classifier that evaluates samples", .makes = Makes::classifier,
      .run = run_by<&TrainingRun::train_judge>, .example = "--config configs/fashion_mnist_judge.toml --out runs/judge",
@@ -66,6 +75,9 @@ const StageSpec table[] = {
     {.name = stage_name::decoder, .help = "decoder of the frozen encoder's latents (RAE)", .makes = Makes::decoder,
      .run = run_by<&TrainingRun::train_decoder>, .example = quickstart, .loop = loop_of<&Recipe::decoder>, .given_key = "decoder_weights",
      .given = &Recipe::decoder_weights, .parameters = decoder_parameters, .values_a_row = decoder_values, .scored_as = "reconstruction"},
+    {.name = stage_name::vae, .help = "variational autoencoder (KL), encoder and decoder at once", .makes = Makes::autoencoder,
+     .run = run_by<&TrainingRun::train_vae>, .example = "--config configs/fashion_mnist_vae.toml --out runs/vae", .loop = loop_of<&Recipe::vae>,
+     .given_key = "vae_weights", .given = &Recipe::vae_weights, .parameters = vae_parameters, .values_a_row = vae_values, .scored_as = "reconstruction"},
     {.name = stage_name::encode, .help = "latents of all training images, written to files for trainings with --latents cache",
      .makes = Makes::latents, .run = encode, .example = quickstart},
     {.name = stage_name::stats, .help = "mean and variance of the latents", .makes = Makes::statistics, .run = prepare_stats,
@@ -126,7 +138,7 @@ std::vector<std::string> generator_stages() { return names_of([](const StageSpec
 std::vector<std::string> scored_names() {
   std::vector<std::string> out;
   for (const StageSpec& s : table)
-    if (s.scored_as != nullptr) out.emplace_back(s.scored_as);
+    if (s.scored_as != nullptr && std::find(out.begin(), out.end(), s.scored_as) == out.end()) out.emplace_back(s.scored_as);
   return out;
 }
 
@@ -150,12 +162,17 @@ bool trains(const std::string& command, const StageSpec& stage, const Recipe& re
 }
 
 std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe) {
-  const bool on_latents = stage.makes != Makes::classifier && stage.makes != Makes::encoder;
+  const SpaceSpec& space = space_of(recipe);
+  const bool on_latents = stage.is_generator() || stage.makes == Makes::decoder || stage.makes == Makes::latents || stage.makes == Makes::statistics;
+  // Whether the stage reads the images' encoder: for its latents, or for its feature loss.
+  const auto reads = [&](Makes what) {
+    if (what == Makes::autoencoder) return on_latents && space.uses(recipe, what);
+    return what == Makes::encoder && (stage.makes == Makes::autoencoder || (on_latents && !space.uses(recipe, Makes::autoencoder))) && space.uses(recipe, what);
+  };
   const char* start = stage.start == nullptr ? nullptr : stage.start(recipe);
   std::vector<const StageSpec*> out;
   for (const StageSpec& s : table) {
-    const bool source = (s.makes == Makes::encoder && on_latents && space_of(recipe).uses(recipe, s.makes)) ||
-                        (s.makes == Makes::teacher && stage.is_taught(recipe)) ||
+    const bool source = reads(s.makes) || (s.makes == Makes::teacher && stage.is_taught(recipe)) ||
                         (start != nullptr && std::string_view(start) == s.name);
     if (source) out.push_back(&s);
   }

@@ -13,7 +13,7 @@ namespace fm {
 
 class TrainingRun;
 
-enum class Makes { classifier, encoder, decoder, latents, statistics, teacher, flow_map };
+enum class Makes { classifier, encoder, decoder, autoencoder, latents, statistics, teacher, flow_map };
 
 struct ParameterCount {
   std::int64_t all = 0, trained = 0;
@@ -70,7 +70,7 @@ const StageSpec& stage_that_makes(Makes what);               // the first such s
 
 std::vector<std::string> stages_that_make(Makes what);       // names, in order
 std::vector<std::string> generator_stages();                 // teacher and flow maps
-std::vector<std::string> scored_names();                     // all scored_as
+std::vector<std::string> scored_names();                     // all scored_as, each once
 
 // Whether the command trains this stage: its own command does, and `pipeline` does if the stage is part of it.
 bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe);

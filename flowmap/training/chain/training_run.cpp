@@ -70,8 +70,8 @@ void TrainingRun::compare_with_run() const {
   for (const std::string& change : config_changes(read_file(file), to_toml(list_fields(recipe_)))) {
     const std::string key = change.substr(0, change.find(' '));
     const auto is = [&](std::initializer_list<const char*> keys) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
-    const bool decides = key.starts_with("rae.") || recipe_.network.decides(key) ||
-        is({"identity.normalize", "data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
+    const bool decides = key.starts_with("rae.") || key.starts_with("vae.model.") || recipe_.network.decides(key) ||
+        is({"identity.normalize", "data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "vae_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
     const bool of_computing = is({"rae.encoder.precision", "rae.decoder.precision"});
     if (decides && !of_computing && change.find(" was ") != std::string::npos) differences.push_back(change);
   }
@@ -212,8 +212,13 @@ LatentSpace TrainingRun::space() {
   return LatentSpace(run_space().coder(), stats_);
 }
 
+bool TrainingRun::has_decoder() const {
+  const StageSpec* stage = decoder_stage(recipe_);
+  return stage == nullptr || is_available(*stage);
+}
+
 LatentSpace TrainingRun::decoding_space() {
-  if (!has_decoder()) throw FileError(not_trained(stage_name::decoder, (root_ / stage_name::decoder).string()));
+  if (!has_decoder()) throw FileError(not_trained(decoder_stage(recipe_)->name, (root_ / decoder_stage(recipe_)->name).string()));
   return space();
 }
 
@@ -276,12 +281,12 @@ Network TrainingRun::load_teacher() {
   return loaded_network("teacher", false, std::move(weights), given ? "" : root_ / stage);
 }
 
-VelocityNet TrainingRun::guided(VelocityNet teacher, Interval interval) const {
-  return fm::guided(std::move(teacher), recipe_.guidance, recipe_.classes, interval);
+VelocityNet TrainingRun::guided(VelocityNet teacher) const {
+  return fm::guided(std::move(teacher), recipe_.guidance, recipe_.classes, recipe_.guided_times());
 }
 
-LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval, TeacherSolver solver) const {
-  return velocity_generator(guided(std::move(teacher), interval), narrow<int>(points - 1, "points"), latent_shift(), solver);
+LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t points, TeacherSolver solver) const {
+  return velocity_generator(guided(std::move(teacher)), narrow<int>(points - 1, "points"), latent_shift(), solver);
 }
 
 Network TrainingRun::load_student(const std::string& stage) {

@@ -1,6 +1,6 @@
 // One run of the chain, from images to a one-step generator. Stages train in this order and find each other's results in the run's folder:
 //
-//   judge   encoder   decoder   encode   stats   fm   cmt   mfd   mft          out/<stage>/checkpoints/ (stages.h)
+//   judge   encoder   decoder   vae   encode   stats   fm   cmt   mfd   mft   map      out/<stage>/checkpoints/ (stages.h)
 //
 // Data and latents are loaded when a stage first needs them, and shared by the stages of one process.
 #pragma once
@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "data/stored_latents.h"
 #include "flowmap/training/batch_ahead.h"
 #include "flowmap/training/chain/latents.h"
 #include "flowmap/training/chain/run_context.h"
@@ -39,6 +40,7 @@ class TrainingRun {
   Outcome train_judge();
   Outcome train_encoder();
   Outcome train_decoder();
+  Outcome train_vae();
   void encode_latents();                                    // writes the missing parts of the cache of latents
   bool lacks_cached_latents() const { return recipe_.latents.from == "cache" && !LatentCache::is_finished(latents_folder()); }
   void prepare_stats();                                     // loads out/stats.safetensors, and computes it first if it is missing
@@ -61,12 +63,12 @@ class TrainingRun {
   LatentSpace decoding_space();                     // the same, but also throws FileError now if decode() would
   bool has(const std::string& stage) const { return newest_step(root_ / stage / "checkpoints") >= 0; }
   bool is_available(const StageSpec& stage) const;  // its weights are given, or this run has trained them
-  bool has_decoder() const { return !space_of(recipe_).uses(recipe_, Makes::decoder) || is_available(stage_that_makes(Makes::decoder)); }   // or its space needs none
+  bool has_decoder() const;                         // or its space needs none
   bool has_teacher() const { return is_available(stage_that_makes(Makes::teacher)); }
   Network load_teacher();
-  VelocityNet guided(VelocityNet teacher, Interval interval = {}) const;   // the teacher with the recipe's guidance
+  VelocityNet guided(VelocityNet teacher) const;     // the teacher with the recipe's guidance
   // Samples from the guided teacher. `points`: number of points of the solver's grid.
-  LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval = {}, TeacherSolver solver = TeacherSolver::euler) const;
+  LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, TeacherSolver solver = TeacherSolver::euler) const;
   Network load_student(const std::string& stage);     // averaged weights
   // Samples from a loaded flow map in this number of calls, with the sampler for its trained jumps.
   LatentGenerator student_generator(const std::string& stage, const Network& student, int calls) const;
@@ -120,7 +122,11 @@ class TrainingRun {
   std::unique_ptr<LatentSource> cached_latents();
   std::filesystem::path latents_folder() const;
   LatentCacheInfo cache_info();
+  void describe_samples(LatentCacheInfo& info);
+  void read_given(std::int64_t first, std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block);
   void fill_cache();
+  void check_given_latents(const LatentCoder& coder) const;
+  const StoredLatents& given_latents();             // of recipe.latents.given
   void compute_stats(const std::filesystem::path& file);
   void check_data_of(const LatentCacheInfo& info);
   void check_data_of_stats(const std::filesystem::path& file) const;
@@ -152,6 +158,7 @@ class TrainingRun {
   LatentStats stats_;
   std::set<std::string> said_loaded_;
   LatentSet latents_;
+  std::unique_ptr<const StoredLatents> given_latents_;
   std::unique_ptr<LatentSource> source_;
   std::unique_ptr<BatchAhead<LatentSet>> latents_ahead_;       // prefetches in the order that ahead_seed_ gives
   std::uint64_t ahead_seed_ = 0;

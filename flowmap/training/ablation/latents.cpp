@@ -1,0 +1,133 @@
+#include "flowmap/training/ablation/latents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "flowmap/training/ablation/variants.h"
+#include "flowmap/training/chain/spaces.h"
+#include "nn/config/toml_text.h"
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+constexpr double omega_of_xl = 0.2;                                  // Geng et al. 2025, table 4
+constexpr const char *guided_start = "cmt guided", *unguided_start = "cmt unguided";
+
+Recipe without_guidance(Recipe r) {
+  r.guidance = 1;
+  return r;
+}
+
+// MeanFlow on data with the settings of MFD, whose targets the network guides with the recipe's scale and interval.
+MapStage self_guided_map(const Recipe& r) {
+  MapStage map = r.map;
+  map.loop = r.mfd.loop, map.velocity = "one-point", map.start = stage_name::cmt;
+  map.objective.name = GuidedMeanFlowConfig::name, map.objective.preset = "plain";
+  auto& guided = std::get<GuidedMeanFlowConfig>(map.objective.entries);
+  static_cast<MeanFlowConfig&>(guided) = r.mfd.objective;
+  guided.omega = omega_of_xl, guided.kappa = 1 - omega_of_xl / r.guidance;
+  guided.low = r.guidance_from, guided.high = r.guidance_to;
+  return map;
+}
+
+// Billions of multiply-adds, the unit that the papers call GFLOPs.
+double giga_multiply_adds(double flops) { return flops / 2e9; }
+
+std::string title(std::string name) {
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
+}
+
+}  // namespace
+
+std::vector<Variant> latents_variants(const Recipe& r) {
+  if (!(r.guidance > 1))
+    throw ConfigError(fmt::format("--what latents compares with and without guidance, and guidance is {:g}: give a scale above 1 (--guidance)", r.guidance));
+  std::vector<Variant> list(4);
+  list[0] = {.name = "mfd guided", .start = guided_start, .recipe = r};
+  list[1] = {.name = "mfd unguided", .start = unguided_start, .recipe = without_guidance(r)};
+  list[2] = {.name = "mft guided", .start = guided_start, .recipe = r, .part = stage_name::map};
+  list[2].recipe.map = self_guided_map(r);
+  list[3] = {.name = "mft unguided", .start = unguided_start, .recipe = without_guidance(r)};
+  list[3].recipe.mfd.velocity = "one-point";
+  return list;
+}
+
+std::vector<Variant> latents_starts(const Recipe& r) {
+  const auto cmt = [](const char* name, Recipe recipe) {
+    return Variant{.name = name, .start = stage_that_makes(Makes::teacher).name, .recipe = std::move(recipe), .part = stage_name::cmt};
+  };
+  return {cmt(guided_start, r), cmt(unguided_start, without_guidance(r))};
+}
+
+void check_equal_work(const Recipe& a, const Recipe& b) {
+  const auto compared = [](const std::string& path) {
+    for (const char* part : {"cmt.", "mfd.", "evaluate."})
+      if (path.starts_with(part)) return !path.ends_with(".log_every") && !path.ends_with(".ckpt_every") && !path.ends_with("micro_batch");
+    return path == "data" || path == "seed" || path.starts_with("guidance") || path == "judge_weights";
+  };
+  Recipe first = a, second = b;
+  const std::vector<Field> of_a = list_fields(first), of_b = list_fields(second);
+  for (std::size_t i = 0; i < of_a.size(); ++i)
+    if (compared(of_a[i].path) && to_text(of_a[i]) != to_text(of_b[i]))
+      throw ConfigError(fmt::format("--what latents: {} is {} on one side and {} on the other; only latent space and network may differ: give both the same value",
+                                    of_a[i].path, to_text(of_a[i]), to_text(of_b[i])));
+}
+
+std::vector<TableColumn> latents_columns() {
+  return {{"parameters_m", "parameters, millions", "{:.3f}"},
+          {"generator_gmacs", "GMACs a call", "{:.4f}"},
+          {"decoder_gmacs", "GMACs, decoder", "{:.4f}"},
+          {"training_seconds", "training, s", "{:.0f}"}};
+}
+
+std::vector<double> latents_costs(const Recipe& r, const Trial& t, const Variant& v) {
+  const NetworkCost network = r.network.cost(true);
+  const SpaceSpec& space = space_of(r);
+  return {static_cast<double>(network.all()) / 1e6, giga_multiply_adds(network.flops), space.decode_flops == nullptr ? 0 : giga_multiply_adds(space.decode_flops(r)),
+          t.cost ? t.cost->seconds * static_cast<double>(v.steps()) : Score::none};
+}
+
+Findings joined(std::vector<Side> sides) {
+  Findings all = sides.at(0).findings;
+  all.variants.clear(), all.trials.clear(), all.levels.clear(), all.teacher.clear(), all.shown = {};
+  for (Side& side : sides) {
+    Findings& f = side.findings;
+    const std::size_t before = all.variants.size();
+    for (Variant& v : f.variants) v.name = side.folder + ", " + v.name, all.variants.push_back(std::move(v));
+    for (Trial& t : f.trials) {
+      t.variant += before;
+      if (!t.folder.empty()) t.folder = side.folder + "/" + t.folder;
+      all.trials.push_back(std::move(t));
+    }
+    for (Level& l : f.levels) l.name = side.folder + ", " + l.name, all.levels.push_back(std::move(l));
+  }
+  return all;
+}
+
+std::vector<Plot> latents_plots(const Findings& f) {
+  std::vector<Plot> plots;
+  for (const char* metric : {"frechet", "kid"}) {
+    Plot plot{.title = fmt::format("{} over the cost of a sample", title(metric)), .x_label = "GMACs a sample, generator and decoder", .y_label = title(metric), .curves = {}, .log_x = true, .log_y = true};
+    for (std::size_t i = 0; i < f.variants.size(); ++i) {
+      const std::vector<const Trial*> trials = trials_of(f, i);
+      Curve curve{.name = f.variants[i].name, .x = {}, .y = {}, .markers = true};
+      for (const int calls : f.calls) {
+        std::vector<double> values;
+        for (const Trial* t : trials)
+          for (const Score& s : t->scores)
+            if (s.calls == calls && std::isfinite(s.metric(metric))) values.push_back(s.metric(metric));
+        if (values.empty()) continue;
+        curve.x.push_back(calls * trials.front()->own.at(1) + trials.front()->own.at(2)), curve.y.push_back(statistics(values).mean);
+      }
+      if (!curve.x.empty()) plot.curves.push_back(std::move(curve));
+    }
+    if (!plot.curves.empty()) plots.push_back(std::move(plot));
+  }
+  return plots;
+}
+
+}  // namespace fm

@@ -1,0 +1,40 @@
+// --what latents: MF-RAE's Table 2 and Figure 1 as an experiment. Two runs that differ in latent space and network ("sides"), each with four flow maps:
+//
+//   mfd guided     CMT and MFD with the guided teacher             mfd unguided   CMT and MFD with the teacher as it is
+//   mft guided     from the guided CMT, MeanFlow on data whose     mft unguided   from the unguided CMT, MeanFlow on data
+//                  targets the network guides itself
+//
+// Everything else is equal: batch, steps, rate, average, times and metric are those of each side's [mfd], and the two sides' must agree. The scale of guidance
+// is `guidance` in all guided rows: the self-guided target of scale omega / (1 - kappa) has the omega of MeanFlow-XL/2, 0.2, and the kappa that follows.
+#pragma once
+
+#include "flowmap/training/ablation/report.h"
+
+namespace fm {
+
+// The four trainings of a side, whose starts are the names of latents_starts(). The recipe must be resolved. ConfigError if its guidance is 1 or smaller.
+std::vector<Variant> latents_variants(const Recipe& recipe);
+
+// The two trainings of CMT that the four begin from, "cmt guided" and "cmt unguided".
+std::vector<Variant> latents_starts(const Recipe& recipe);
+
+// ConfigError, with the first key that differs, unless both sides have the same data, seed, evaluation, and settings of CMT and MFD.
+void check_equal_work(const Recipe& a, const Recipe& b);
+
+// What the sides cost: columns of a trial (Trial::own) beside its scores.
+std::vector<TableColumn> latents_columns();
+std::vector<double> latents_costs(const Recipe& recipe, const Trial& trial, const Variant& variant);
+
+// One side, scored. `folder`: the folder of its run inside the comparison's, which also names it.
+struct Side {
+  std::string folder;
+  Findings findings;
+};
+
+// All rows in one table, each under the name of its side.
+Findings joined(std::vector<Side> sides);
+
+// Figure 1: distance to the data over the multiply-adds of a sample, generator and decoder together, for each number of calls.
+std::vector<Plot> latents_plots(const Findings& findings);
+
+}  // namespace fm
