@@ -86,9 +86,7 @@ void StoredLatents::read(std::int64_t index, SecondHalf second, float* out) cons
   read_values(index, out);
   const std::int64_t half = shape_.numel() / 2;
   for (std::int64_t i = 0; i < half; ++i) {
-    float& mean = out[i];
     float& spread = out[half + i];
-    if (!std::isfinite(mean) || !std::isfinite(spread)) throw FileError(fmt::format("{}: a number of the latent is not finite", place(index)));
     if (second == SecondHalf::log_variance) spread = std::exp(std::clamp(spread, -30.0f, 20.0f) / 2);
     else if (!(spread > 0))
       throw FileError(fmt::format("{}: a deviation is {:g}, and deviations are positive: the second half of the channels has log-variances; set "

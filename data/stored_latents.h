@@ -26,8 +26,8 @@ class StoredLatents {
   std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
   const std::vector<std::int64_t>& labels() const { return labels_; }
   const std::vector<std::string>& class_names() const { return class_names_; }    // may be empty
-  // Writes mean | deviation of one image. Log-variances are clamped to [-30, 20] first, as the autoencoder does. FileError, with file and position, for a
-  // number that is not finite, and for a deviation that is not positive. Any thread may call it.
+  // Writes mean | deviation of one image. Log-variances are clamped to [-30, 20] first, as the autoencoder does. FileError, with the file, for a number
+  // that is not finite (array_rows.h), and for a deviation that is not positive. Any thread may call it.
   void read(std::int64_t index, SecondHalf second, float* out) const;
 
  protected:

@@ -34,10 +34,20 @@ struct OpenSide {
   const std::string& name() const { return recipe.space; }
 };
 
-Recipe other_side(const AblateConfig& config) {
+// Settings of the command line, which are for both sides: those of `given` that the file does not have. The names of space and network are the sides' own.
+void take_flags(const Recipe& given, const std::string& config_file, Recipe& other) {
+  Recipe plain, flagged = given;
+  if (!config_file.empty()) load_toml_file(list_fields(plain), config_file);
+  const std::vector<Field> before = list_fields(plain), after = list_fields(flagged), to = list_fields(other);
+  for (std::size_t i = 0; i < after.size(); ++i)
+    if (after[i].path != "space" && after[i].path != "network" && to_text(before[i]) != to_text(after[i])) set_from_text(to[i], to_text(after[i]), to[i].path);
+}
+
+Recipe other_side(const AblateConfig& config, const std::string& config_file) {
   if (config.against.empty()) throw ConfigError("--what latents needs --against CONFIG, the recipe of the other latent space, such as configs/fashion_mnist_vae.toml");
   Recipe r;
   load_toml_file(list_fields(r), config.against);
+  take_flags(config.recipe, config_file, r);
   if (r.space == config.recipe.space)
     throw ConfigError(fmt::format("--what latents: both recipes have space = \"{}\": name a recipe of another latent space with --against", r.space));
   if (config.steps > 0) stretch(r.mfd.loop, config.steps);
@@ -124,7 +134,7 @@ int compare_latents(AblateConfig& config, Context& context, bool fresh) {
   if (config.equal != "steps") throw ConfigError(fmt::format("--equal {}: --what latents gives all flow maps equal steps and batches: leave --equal out", config.equal));
   if (config.jobs > 1 || config.trial >= 0) throw ConfigError("--jobs and --trial: --what latents trains one flow map after the other: leave them out");
   if (context.launch.out.empty()) throw ConfigError("--out is missing: give the folder for both runs and the report");
-  const Recipe other = other_side(config);
+  const Recipe other = other_side(config, context.launch.config_file);
   if (config.steps > 0) stretch(config.recipe.mfd.loop, config.steps);
   std::vector<std::unique_ptr<OpenSide>> sides;
   sides.push_back(std::make_unique<OpenSide>(config.recipe, context, context.launch.config_file));

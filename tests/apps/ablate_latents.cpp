@@ -17,7 +17,7 @@ namespace {
 
 // The tiny recipe with guidance, in the latent space of this name.
 fs::path recipe_file(const fs::path& folder, const std::string& space, const std::string& more = "") {
-  const fs::path file = folder / (space + more.substr(0, 1) + ".toml");
+  const fs::path file = folder / fmt::format("{}{}.toml", space, more.size());
   std::ofstream(file) << fmt::format("guidance = 2.0\nspace = \"{}\"\n", space) << read_file(config_file) << more;
   return file;
 }
@@ -52,7 +52,7 @@ Result ablate(const fs::path& a, const fs::path& b, const fs::path& out, const A
 TEST_CASE("--what latents trains two spaces with and without guidance, and its table has their costs; a second call trains nothing") {
   const TempFolder folder;
   const fs::path a = recipe_file(folder, "rae"), b = recipe_file(folder, "vae"), out = folder / "out";
-  succeeds(ablate(a, b, out));
+  succeeds(ablate(a, b, out, {"--mfd.loop.batch", "8"}));               // options are for both sides
   std::vector<Cells> table = lines_of(out / "ablate/latents/trials.csv");
   std::vector<std::string> names;
   for (Cells& line : table)
@@ -88,7 +88,7 @@ TEST_CASE("--what latents trains two spaces with and without guidance, and its t
     return files;
   };
   const auto before = trained();
-  succeeds(ablate(a, b, out));
+  succeeds(ablate(a, b, out, {"--mfd.loop.batch", "8"}));
   CHECK(trained() == before);
 }
 
@@ -124,8 +124,9 @@ TEST_CASE("--what latents refuses sides that differ in more than the latent spac
   const fs::path a = recipe_file(folder, "rae"), b = recipe_file(folder, "vae"), out = folder / "out";
   refused(ablate(a, {}, out), exit_code::usage, "--what latents needs --against");
   refused(ablate(a, a, out), exit_code::usage, "both recipes have space = \"rae\"");
-  refused(ablate(a, b, out, {"--guidance", "1"}), exit_code::usage, "guidance is 1 on one side and 2");
-  refused(ablate(a, b, out, {"--mfd.loop.batch", "8"}), exit_code::usage, "mfd.loop.batch is 8 on one side and 16");
+  refused(ablate(a, b, out, {"--guidance", "1"}), exit_code::usage, "guidance is 1: give a scale above 1");
+  const fs::path other = recipe_file(folder, "vae", "[cmt.objective.labels]\nprobability = 0.3\n");
+  refused(ablate(a, other, out), exit_code::usage, "cmt.objective.labels.probability is 0.1 on one side and 0.3");
   refused(ablate(a, b, out, {"--vary", "guidance=1,2"}), exit_code::usage, "--vary");
   refused(ablate(a, b, out, {"--equal", "time"}), exit_code::usage, "--equal time");
   refused(run("ablate", out, {"--what", "derivative", "--against", b.string(), "-q"}), exit_code::usage, "--against is for --what latents");

@@ -68,7 +68,7 @@ TEST_CASE("log-variances are clamped as the autoencoder clamps them; given as de
   write_folder(folder.path(), 100);
   CHECK(near(read(*open_stored_latents(folder.path()), 0, SecondHalf::log_variance)[4], std::exp(10.0), 1e-6));
   write_folder(folder.path(), std::nanf(""));
-  CHECK(has(error_of<FileError>([&] { read(*open_stored_latents(folder.path()), 0, SecondHalf::log_variance); }), "not finite"));
+  CHECK(has(error_of<FileError>([&] { read(*open_stored_latents(folder.path()), 0, SecondHalf::log_variance); }), "nan"));
 }
 
 TEST_CASE("files of other forms and shapes are refused with their name") {

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "flowmap/training/chain/spaces.h"
 #include "nn/config/removed_options.h"
 #include "tensor/io/atomic_file.h"
 
@@ -39,7 +40,7 @@ bool is_of_another_objective(const Recipe& recipe, const std::string& path) {
 
 // Whether this training reads the field. Fields of earlier stages are left out: checksums of their checkpoints stand for them.
 bool is_read(const Recipe& recipe, const std::string& trained, const std::string& path) {
-  if (recipe.space == "vae" && path.starts_with("vae.model.")) return true;
+  if (path.starts_with("vae.model.")) return space_of(recipe).uses(recipe, Makes::autoencoder);
   for (const std::string& part : {trained, recipe.network.section(), std::string("rae"), std::string("latents")})
     if (path.starts_with(part + ".")) return !decides_nothing(recipe, path) && !is_of_another_objective(recipe, path);
   for (const char* key : {"data", "image_size", "channels", "classes", "guidance", "guidance_from", "guidance_to", "watch.on_explosion", "watch.explosion_factor"})

@@ -57,7 +57,7 @@ std::int64_t decoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) 
 
 // Four tensors of each residual block, in encoder and decoder.
 std::int64_t vae_values(const Recipe& r) {
-  const AutoencoderKLConfig& c = r.vae.model;
+  const auto& c = r.vae.model;
   std::int64_t sum = pixels(r), side = r.image_size;
   for (const std::int64_t width : c.widths) sum += 4 * (2 * c.resnets + 1) * width * side * side, side /= 2;
   return sum;
