@@ -5,6 +5,7 @@
 #include "apps/cli/program.h"
 #include "flowmap/trained_jumps.h"
 #include "nn/checkpoint.h"
+#include "nn/models/dit_weights.h"
 #include "nn/models/published_names.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/file_text.h"
@@ -15,17 +16,21 @@ using namespace fm;
 namespace {
 
 struct ConvertCommand {
-  std::string from, to, part, names = "ours", dtype = "same";
+  std::string from, to, part, names = "ours", dtype = "same", origin = "auto";
+  std::int64_t latent_size = 32;
   template <class V> void visit(V&& v) {
     v("from", from,
       "weights to read: a file (safetensors, PyTorch's .pt or .pth, .npz), an index of shards, a checkpoint or a run folder; with :ema for averaged weights",
       flag("from"), basic(), value_as("PATH"));
     v("to", to, "file to write: .safetensors or .npz", flag("to"), basic(), value_as("FILE"));
-    v("part", part, "part to take from a file that holds several: encoder, decoder, dit or vae; empty: all",
-      one_of({"", weights_part::encoder, weights_part::decoder, weights_part::dit, weights_part::vae}), flag("part"), basic());
+    v("part", part, "part to take from the file: encoder, decoder, dit, vae, or sit (SiT, REPA, REG, MeanFlow: on this project's clock); empty: all, as they are",
+      one_of({"", weights_part::encoder, weights_part::decoder, weights_part::dit, weights_part::vae, weights_part::sit}), flag("part"), basic());
     v("names", names,
       "style of the tensor names in the new file: ours (Hugging Face's for encoders and a VAE), meta (Meta's DINOv2), rae (with RAE's prefixes), compvis (for a VAE)",
       one_of({"ours", "meta", "rae", "compvis"}), flag("names"), basic());
+    v("origin", origin, "with --part sit, the code that made a file without the tensors to tell: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: by the tensors",
+      ChoiceRule{dit_origins()}, flag("origin"));
+    v("latent_size", latent_size, "with --part sit, the side of the latents of a Flax file, which does not contain it", range(1, 4096), flag("latent-size"));
     v("dtype", dtype, "element type of floating-point tensors", one_of({"same", "f32", "bf16", "f64"}), flag("dtype"), basic());
   }
 };
@@ -64,25 +69,41 @@ void warn_of_sampler(const Weights& weights, Messages& log) {
               sampler_of(jumps).text);
 }
 
+// The tensors of the part under our names, from a file with `in_file` tensors.
+struct Part {
+  Weights weights;
+  std::size_t in_file;
+};
+
+Part read_part(const ConvertCommand& c, const Warn& warn) {
+  Weights weights = load_weights(c.from, warn);
+  const std::size_t in_file = weights.tensors.size() + weights.unread.size();
+  if (c.part == weights_part::sit) return {load_dit(c.from, {c.origin, c.latent_size}, warn), in_file};
+  if (c.origin != "auto") throw ConfigError(fmt::format("--origin {} needs --part sit: other files are copied as they are", c.origin));
+  weights.tensors = to_our_names(weights.tensors, c.part);
+  return {std::move(weights), in_file};
+}
+
 int convert(ConvertCommand& c, Context& context) {
   if (c.from.empty() || c.to.empty()) throw ConfigError("convert needs --from WEIGHTS and --to FILE");
   const bool npz = c.to.ends_with(".npz");
   if (!npz && !c.to.ends_with(".safetensors"))
     throw ConfigError(fmt::format("--to {}: the name must end in .safetensors or .npz", c.to));
   remove_stale_temporaries_of(c.to);             // left by a conversion that was killed: gigabytes
-  const Weights weights = load_weights(c.from, [&](const std::string& line) { context.log.warning("{}", line); });
+  const Part part = read_part(c, [&](const std::string& line) { context.log.warning("{}", line); });
+  const Weights& weights = part.weights;
   warn_of_sampler(weights, context.log);
   for (const UnreadEntry& entry : weights.unread)
     context.log.warning("{} of {} is left out: {}", in_quotes(entry.name), weights.file.string(), entry.why);
-  NamedTensors tensors = to_our_names(weights.tensors, c.part);
+  NamedTensors tensors = weights.tensors;
   if (c.names != "ours") tensors = to_published_names(tensors, c.names);
   for (auto& entry : tensors) entry.second = converted(entry.second, c.dtype);
   if (npz) save_npz(c.to, tensors);
   else save_safetensors(c.to, tensors, {{"format", "pt"}});
   std::int64_t values = 0;
   for (const auto& entry : tensors) values += entry.second.numel();
-  const std::size_t all = weights.tensors.size() + weights.unread.size();
-  context.log.info("{}: {} tensors, {} values, of {} in {}", c.to, tensors.size(), values, all, weights.file.string());
+  context.log.info("{}: {} tensors, {} values, of {} in {}{}", c.to, tensors.size(), values, part.in_file, weights.file.string(),
+                   weights.read_as.empty() ? "" : "; " + weights.read_as);
   return exit_code::finished;
 }
 
@@ -97,7 +118,8 @@ int main(int argc, char** argv) {
                                .examples = {{"a PyTorch checkpoint's averaged weights",
                                              "convert --from stage2_model.pt:ema --to dit.safetensors"},
                                             {"the encoder of a RAE file, in bf16",
-                                             "convert --from rae.safetensors --part encoder --dtype bf16 --to encoder.safetensors"}}},
+                                             "convert --from rae.safetensors --part encoder --dtype bf16 --to encoder.safetensors"},
+                                            {"a SiT on this project's clock", "convert --from SiT-XL-2-256x256.pt --part sit --to sit.safetensors"}}},
                               convert);
   return run_program(program, argc, argv);
 }

@@ -90,8 +90,8 @@ int sample(SampleCommand& c, Context& context) {
   if (c.published.given() && !context.launch.out.empty())
     throw ConfigError(
         "--out is a run's folder and --dit are weights without one: give one of them (images go to --pngs, --npz and --grid)");
-  if (!c.published.given() && !c.published.decoder.empty())
-    throw ConfigError("--decoder needs --dit, the weights that generate its latents");
+  if (!c.published.given() && !(c.published.decoder.empty() && c.published.vae.empty()))
+    throw ConfigError(fmt::format("--{} needs --dit, the weights that generate its latents", c.published.vae.empty() ? "decoder" : "vae"));
   if (c.recipe.guidance_from > c.recipe.guidance_to)
     throw ConfigError(fmt::format("--guidance-from {} --guidance-to {}: no time lies between these values: exchange them", c.recipe.guidance_from, c.recipe.guidance_to));
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };
@@ -106,6 +106,7 @@ int sample(SampleCommand& c, Context& context) {
   Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
   if (!run && !c.recipe.class_names.empty()) source.class_names = read_class_names(c.recipe.class_names, source.classes);
   else if (!run && source.classes == 1000) source.class_names = read_class_names("imagenet", source.classes);
+  if (c.pictures.rounding == "auto") c.pictures.rounding = source.rounding == Rounding::nearest ? "nearest" : "truncate";
   if (!pictures) return draw_values(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), context.log), exit_code::finished;
   draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), settings(c, source), context.log);
   return exit_code::finished;
@@ -122,6 +123,7 @@ int main(int argc, char** argv) {
        .help = "generate samples",
        .examples = {{"50,000 images for an evaluator, from published files",
                      "flowmap_sample --dit mf_rae.pt --decoder model.pt --stats stat.pt --count 50000 --pngs images --npz images.npz"},
+                    {"a guided SiT, with SiT's SDE", "flowmap_sample --dit SiT-XL-2-256x256.pt --vae sd-vae-ft-ema --solver sde --steps 250 --guidance 1.5 --count 16"},
                     {"an image to latents and back",
                      "flowmap_sample --config configs/imagenet256/mf_rae.toml --out runs/rae --reconstruct dog.jpg"}},
        .own_config = [](const std::string& out) { return stored_config(out); },

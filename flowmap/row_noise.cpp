@@ -33,4 +33,9 @@ Tensor RowNoise::at(std::int64_t step) const {
   return Draws{0, narrow<std::uint32_t>(step, "step"), names_}.normal(row_, dtype_, Purpose::renoise).to(device_);
 }
 
+Tensor RowNoise::beside(const Shape& row) const {
+  constexpr std::uint32_t no_step = ~std::uint32_t{0};
+  return Draws{0, no_step, names_}.normal(row, dtype_, Purpose::renoise).to(device_);
+}
+
 }  // namespace fm

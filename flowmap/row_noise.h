@@ -10,6 +10,8 @@ class RowNoise {
   explicit RowNoise(const Tensor& noise);              // noise (B, ...) that the sampler began with
   // N(0, 1) in its shape, type and place, for step `step` of the sampler.
   Tensor at(std::int64_t step) const;
+  // N(0, 1) of another variable beside the first noise, (B, row): independent of all steps. In the same type and place.
+  Tensor beside(const Shape& row) const;
 
  private:
   Shape row_;

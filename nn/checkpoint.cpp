@@ -24,7 +24,8 @@ constexpr const char* state_file = "state.json";
 constexpr const char* suffix = ".safetensors";
 // Names of weights in folders of Hugging Face models, and of RAE's decoders.
 constexpr const char* model_files[] = {"model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
-                                       "pytorch_model.bin", "model.pt"};
+                                       "pytorch_model.bin", "model.pt", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"};
+constexpr const char* orbax_files[] = {"_METADATA", "_CHECKPOINT_METADATA", "manifest.ocdbt"};
 // The members of state.json that save_checkpoint sets.
 constexpr const char *version_key = "format_version", *step_key = "step", *files_key = "files", *crc_key = "state_crc32c";
 
@@ -225,6 +226,11 @@ Weights load_from(const fs::path& path, const std::string& part, const Warn& war
   if (part.empty())
     for (const char* file : model_files)
       if (fs::exists(path / file)) return load_from(path / file, part, warn);
+  for (const char* file : orbax_files)
+    if (fs::exists(path / file))
+      throw FileError(fmt::format("{} is a checkpoint of Orbax (JAX). Restore it in Python and save its arrays under names joined by \"/\": "
+                                  "tree = orbax.checkpoint.PyTreeCheckpointer().restore(FOLDER); "
+                                  "numpy.savez('weights.npz', **flax.traverse_util.flatten_dict(tree.get('ema_params', tree), sep='/'))", path.string()));
   const fs::path folder = fs::is_directory(path / "checkpoints") ? path / "checkpoints" : path;
   if (const auto newest = open_newest({folder, 1, 0}, warn)) return weights_of(*newest, name);
   const std::string inside = with_checkpoints(path);

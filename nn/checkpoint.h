@@ -72,6 +72,7 @@ struct Weights {
   std::int64_t step = -1;                                  // -1: a file that is not in a checkpoint
   std::shared_ptr<const nlohmann::ordered_json> state;     // state.json; null: a file that is not in a checkpoint
   std::vector<UnreadEntry> unread = {};                    // entries of the file that could not be read as tensors, with the reasons
+  std::string read_as = {};                                // what a loader took an ambiguous file for, in words
 };
 
 // Loads weights. `where` is one of

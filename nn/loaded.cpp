@@ -22,8 +22,8 @@ std::string loaded_line(const std::string& role, const std::string& size, const 
   std::int64_t elements = 0;
   std::set<std::string> types;
   for (const auto& [name, t] : state) elements += t.numel(), types.insert(name_of(t.dtype()));
-  return fmt::format("{}: {}, {} numbers in {}, {}checksum {}, {}", role, size, elements, fmt::join(types, " and "),
-                     from.step < 0 ? "" : fmt::format("step {}, ", from.step), checksum(state), from.file);
+  return fmt::format("{}: {}, {} numbers in {}, {}checksum {}, {}{}", role, size, elements, fmt::join(types, " and "),
+                     from.step < 0 ? "" : fmt::format("step {}, ", from.step), checksum(state), from.file, from.read_as.empty() ? "" : "; " + from.read_as);
 }
 
 }  // namespace fm

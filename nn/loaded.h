@@ -16,7 +16,8 @@ std::string checksum(const NamedTensors& tensors);
 struct LoadedFrom {
   std::string file;
   std::int64_t step = -1;                // -1: a file that is not in a checkpoint
-  LoadedFrom(const Weights& weights) : file(weights.file.string()), step(weights.step) {}
+  std::string read_as;                   // what an ambiguous file was taken for, in words; empty: nothing to decide
+  LoadedFrom(const Weights& weights) : file(weights.file.string()), step(weights.step), read_as(weights.read_as) {}
 };
 
 std::string loaded_line(const std::string& role, const std::string& size, const StateDict& state, const LoadedFrom& from);

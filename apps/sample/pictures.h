@@ -15,15 +15,15 @@ namespace fm {
 
 struct PictureConfig {
   std::int64_t count = 100, first = 0, batch = 0;
-  std::string labels = "equal", grid = "samples.png", npz, pngs, rounding = "truncate";
+  std::string labels = "equal", grid = "samples.png", npz, pngs, rounding = "auto";
   template <class V> void visit(V&& v) {
     v("count", count, "number of samples", range(1, 1e7), flag("count"), basic());
     v("first", first, "number of the first sample; sample i is the same image in any batch", range(0, 1e12), flag("first"));
     v("batch", batch, "number of samples generated at a time; 0: chosen by their size", range(0, 1e6), flag("batch"));
     v("labels", labels, "classes of the samples: equal (all in turn), random, or numbers or names to take in turn: 207,otter",
       flag("class"), basic());
-    v("rounding", rounding, "rounding of a channel in [0, 255] to 8 bits: truncate, as for the published scores, or nearest",
-      one_of({"truncate", "nearest"}));
+    v("rounding", rounding, "rounding of a channel in [0, 255] to 8 bits: truncate or nearest; auto: nearest for images of a VAE, else truncate, as for the published scores",
+      one_of({"auto", "truncate", "nearest"}));
     v("pngs", pngs, "folder for %06d.png, by the number of the sample; files that exist are kept", flag("pngs"), basic(), value_as("DIR"));
     v("npz", npz, "file for the samples under the key arr_0: uint8 images (N, H, W, C), or f32 values of samples that are not images; empty: none",
       flag("npz"), basic(), value_as("FILE"));

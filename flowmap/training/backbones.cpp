@@ -96,7 +96,8 @@ Network NetworkConfig::load(bool two_times, Weights weights) const {
 
 Weights NetworkConfig::read(const std::string& where, const Warn& warn) const {
   return chosen([&](const auto& s) {
-    if constexpr (requires { s.entry.read(where, warn); }) return s.entry.read(where, warn);
+    if constexpr (requires { s.entry.read(s.config, where, warn); }) return s.entry.read(s.config, where, warn);
+    else if constexpr (requires { s.entry.read(where, warn); }) return s.entry.read(where, warn);
     else return load_weights(where, warn);
   });
 }

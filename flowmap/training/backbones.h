@@ -10,7 +10,7 @@
 //     static constexpr std::string_view says = "an MLP ...";     // help of that section
 //     static void fit(FlowMlpConfig&, const Modeled&);           // sets sizes that follow from the samples. ConfigError with a remedy if it cannot model the samples
 //     static void complete(const FlowMlp& map, Weights&);        // turns weights of a teacher (one time) into those of a map (two times) that begins as the teacher
-//     static Weights read(const std::string& where, const Warn&);                              // optional: reads published files for which load_weights does not suffice
+//     static Weights read(const std::string& where, const Warn&);                              // optional: reads published files for which load_weights does not suffice; may take the config first
 //     static void check(const Weights&, bool two_times, const std::string& role);              // optional: FileError if the weights are of a flow map but must be of a velocity, or the reverse
 //     static void take_size(FlowMlpConfig&, std::string_view size);                            // optional: takes widths and depths of a published size. ConfigError for unknown names
 //     static std::string block_name(const FlowMlpConfig&, std::int64_t number);                // optional: name of the kind of block NUMBER, if the model has several kinds

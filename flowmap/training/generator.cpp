@@ -76,6 +76,11 @@ TeacherSolver teacher_solver_named(const std::string& name) {
 }
 
 LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver) {
+  return velocity_generator(std::move(v), teacher_grid(steps + 1, shift), solver);
+}
+
+LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver) {
+  const int steps = narrow<int>(std::ssize(grid)) - 1;
   if (solver == TeacherSolver::dopri5) {
     if (steps != 1) throw ConfigError(fmt::format("--calls {}: dopri5 chooses the number of its steps itself: leave --calls out", steps));
     return [v = std::move(v)](const Tensor& noise, const Labels& y) { return sample_adaptive(v, noise, y).samples; };
@@ -84,7 +89,7 @@ LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, Teach
     if (steps < 2) throw ConfigError(fmt::format("--calls {}: the SDE needs at least 2 calls; SiT takes 250", steps));
     return [v = std::move(v), steps](const Tensor& noise, const Labels& y) { return sample_sde(v, noise, y, {.calls = steps}); };
   }
-  return [v = std::move(v), grid = teacher_grid(steps + 1, shift), kind = solver == TeacherSolver::heun ? Solver::heun : Solver::euler](
+  return [v = std::move(v), grid = std::move(grid), kind = solver == TeacherSolver::heun ? Solver::heun : Solver::euler](
              const Tensor& noise, const Labels& y) { return sample_ode(v, noise, y, grid, kind); };
 }
 

@@ -55,6 +55,8 @@ TeacherSolver teacher_solver_named(const std::string& name);         // ConfigEr
 // Returns a generator of `steps` steps: of teacher_grid(steps + 1, shift), or of the SDE, each with one call but heun's with two. ConfigError if dopri5 is
 // given another number than 1, or the SDE fewer than 2.
 LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver = TeacherSolver::euler);
+// The same on another grid for euler and heun; the number of steps is grid.size() - 1.
+LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver);
 
 // Returns (n, C, H, W) in [0, 1] as 8-bit images. 255 x is rounded to the nearest integer, or truncated, as in the published samplers.
 // SamplesNotFinite names the first row that is not finite.

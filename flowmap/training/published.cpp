@@ -8,6 +8,8 @@
 
 #include "flowmap/training/chain/stages.h"
 #include "flowmap/training/chain/training_run.h"
+#include "flowmap/training/published_parts.h"
+#include "flowmap/training/published_sit.h"
 #include "flowmap/training/rae_space.h"
 #include "nn/backbones/dit_dh.h"
 #include "nn/flops/autoencoder.h"
@@ -16,9 +18,16 @@
 #include "tensor/narrow.h"
 
 namespace fm {
-namespace {
 
-using Say = std::function<void(const std::string&)>;
+void refuse_other_sampler(const Weights& weights, const std::string& file, std::int64_t calls) {
+  if (weights.state == nullptr || !weights.state->contains("made_from")) return;
+  const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
+  if (jumps != Jumps::none && (calls == 1 || (jumps != Jumps::to_data && takes_calls(jumps, narrow<int>(calls, "calls"))))) return;
+  throw ConfigError(fmt::format("{}: its objective did not train jumps to every time (sampler: {}), and --dit samples by jumps: use --out RUN --stage STAGE, which samples as it "
+                                "was trained{}", file, sampler_of(jumps).name, jumps == Jumps::none ? "" : ", or --steps 1"));
+}
+
+namespace {
 
 struct Models {
   Network dit, weak;
@@ -39,47 +48,25 @@ void check_files(const PublishedConfig& c) {
   if (!missing.empty()) throw FileError("no such file: " + missing);
 }
 
-// Makes a model whose weights stay in the mapped file, if they are f32 there; other weights are converted.
-template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights weights, const decltype(M::config)& config, const Say& say) {
-  const LoadedFrom from(weights);
-  for (auto& entry : weights.tensors) entry.second = entry.second.to(DType::f32).contiguous();
-  std::unique_ptr<M> model;
-  {
-    const ShapesOnly shapes;
-    model = std::make_unique<M>(config);
-  }
-  try {
-    adopt_state(*model, weights.tensors);
-  } catch (const NotFiniteError& e) {
-    throw NotFiniteError(weights.file.string() + ": " + e.what());
-  } catch (const FileError& e) {
-    throw FileError(weights.file.string() + ": " + e.what() + unread_text(weights.unread));
-  }
-  set_trainable(*model, false);
-  say(loaded_line(role, *model, config, from));
-  if (config.precision != "bf16") return model;
-  store_weights_as_bf16(*model);
-  // Copies the other tensors too, so that no memory of the mapped file stays in use.
-  for_each_tensor(*model, [](const std::string&, Tensor& t) { t = t.dtype() == DType::bf16 ? t : t.clone(); });
-  return model;
-}
-
-// Refuses a flow map that cannot be sampled by jumps in this number of calls. A checkpoint of this program records which jumps were trained. Bare files and
-// published weights have no such record, and are sampled by jumps.
-void refuse_other_sampler(const Weights& weights, const std::string& file, std::int64_t calls) {
-  if (weights.state == nullptr || !weights.state->contains("made_from")) return;
-  const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
-  if (jumps != Jumps::none && (calls == 1 || (jumps != Jumps::to_data && takes_calls(jumps, narrow<int>(calls, "calls"))))) return;
-  throw ConfigError(fmt::format("{}: its objective did not train jumps to every time (sampler: {}), and --dit samples by jumps: use --out RUN --stage STAGE, which samples as it "
-                                "was trained{}", file, sampler_of(jumps).name, jumps == Jumps::none ? "" : ", or --steps 1"));
-}
-
 Network open_dit(const std::string& role, const std::string& file, const std::string& precision, std::int64_t calls, const Warn& warn, const Say& say) {
   Weights weights = load_part(file, weights_part::dit, warn);
   refuse_other_sampler(weights, file, calls);
   DitDhConfig config = dit_dh_config_of(weights);
   config.precision = precision;
-  return Network(std::shared_ptr<DitDh>(model_of<DitDh>(role, std::move(weights), config, say)));
+  return Network(std::shared_ptr<DitDh>(model_of<DitDh>(role, std::move(weights), config, size_text(config), say)));
+}
+
+// `other`: the file is missing or its layout unknown, which the loader reports.
+Layout layout_of_dit(const PublishedConfig& c) {
+  return std::filesystem::exists(weights_and_part(c.dit).first) ? layout_of(load_weights(c.dit, {}).tensors) : Layout::other;
+}
+
+void refuse_settings_of_sit(const PublishedConfig& c, Layout layout) {
+  if (!c.vae.empty() && layout == Layout::dit_dh)
+    throw ConfigError(fmt::format("--vae decodes the latents of a SiT, REPA, REG or MeanFlow, but --dit {} is {}: give --decoder and --stats in its place", c.dit, name_of(layout)));
+  if (!c.vae.empty() && layout != Layout::other) throw FileError(fmt::format("{}: no network for --dit in this file: it is {}", c.dit, name_of(layout)));
+  if (c.origin != "auto" || c.latent_scale != 0)
+    throw ConfigError(fmt::format("--origin and --latent-scale are for a SiT, REPA, REG or MeanFlow, but --dit {} is {}: leave them out", c.dit, name_of(layout)));
 }
 
 std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& warn, const Say& say) {
@@ -87,7 +74,7 @@ std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& w
   RaeDecoderConfig config = rae_decoder_config_of(weights);
   if (c.decoder_heads > 0) config.heads = c.decoder_heads;
   config.precision = c.precision;
-  return model_of<RaeDecoder>(weights_part::decoder, std::move(weights), config, say);
+  return model_of<RaeDecoder>(weights_part::decoder, std::move(weights), config, size_text(config), say);
 }
 
 const DitDhConfig& config_of(const Network& dit) { return dit.as<DitDh>()->config; }
@@ -123,6 +110,11 @@ LatentGenerator generator(const Models& m, const DrawConfig& draw) {
 }  // namespace
 
 Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const Say& say) {
+  switch (const Layout layout = layout_of_dit(config); layout) {
+    case Layout::dit:
+    case Layout::flax_dit: return open_published_sit(config, draw, warn, say);
+    default: refuse_settings_of_sit(config, layout);
+  }
   check_files(config);
   const auto m = std::make_shared<Models>();
   m->dit = open_dit(weights_part::dit, config.dit, config.precision, draw.calls, warn, say);

@@ -1,5 +1,6 @@
-// Samples from published files alone, without a run's folder: a DiT^DH, the decoder and the statistics of its latents. Sizes come from
-// the tensors. A model with two times is a flow map; one with one time is a teacher, sampled by an ODE solver, optionally guided.
+// Samples from published files alone, without a run's folder: a DiT^DH, the decoder and the statistics of its latents; or a SiT, REPA, REG or MeanFlow
+// and the AutoencoderKL that decodes its latents. Sizes come from the tensors. A model with two times is a flow map; one with one time is a teacher, sampled
+// by an ODE solver, optionally guided.
 #pragma once
 
 #include <functional>
@@ -8,16 +9,26 @@
 #include "flowmap/training/generator.h"
 #include "flowmap/velocity.h"
 #include "nn/checkpoint.h"
+#include "nn/models/dit.h"
 
 namespace fm {
 
 struct PublishedConfig {
-  std::string dit, decoder, stats, weak, pixels = "imagenet", precision = "f32";
-  std::int64_t decoder_heads = 0;
+  std::string dit, decoder, stats, weak, pixels = "imagenet", precision = "f32", vae, origin = "auto";
+  std::int64_t decoder_heads = 0, latent_size = 32;
+  double latent_scale = 0;
   template <class V> void visit(V&& v) {
-    v("dit", dit, "weights of a DiT^DH (flow map or teacher) to sample from without a run: .safetensors, an index of shards, .pt, or a checkpoint",
+    v("dit", dit,
+      "weights of a DiT^DH, or of a SiT, REPA, REG or MeanFlow (flow map or teacher), to sample from without a run: .safetensors, an index of shards, .pt, .npz, or a checkpoint",
       flag("dit"), basic(), value_as("PATH"));
-    v("decoder", decoder, "weights of the RAE decoder for the latents of --dit", flag("decoder"), basic(), value_as("PATH"));
+    v("decoder", decoder, "weights of the RAE decoder for the latents of a DiT^DH", flag("decoder"), basic(), value_as("PATH"));
+    v("vae", vae, "weights of the AutoencoderKL (SD-VAE) for the latents of a SiT, REPA, REG or MeanFlow", flag("vae"), basic(), value_as("PATH"));
+    v("latent_scale", latent_scale, "factor of the latents of --vae, which are divided by it; 0: from config.json beside the file, else 0.18215", flag("latent-scale"),
+      at_least(0));
+    v("origin", origin,
+      "code that made a file --dit without the tensors to tell: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: by the tensors", flag("origin"),
+      ChoiceRule{dit_origins()});
+    v("latent_size", latent_size, "side of the latents of a Flax file, which does not contain it", flag("latent-size"), range(1, 4096));
     v("stats", stats, "variance and mean of the latents (stat.pt); none: the model was trained on latents that were not normalized", flag("stats"),
       value_as("FILE"));
     v("weak", weak, "weights of a smaller teacher, for autoguidance in place of the null label", flag("weak"), value_as("PATH"));
@@ -45,6 +56,7 @@ struct Source {
   LatentGenerator generate;
   std::function<std::string()> weights;          // checksums of the weights in use
   std::int64_t bytes_a_sample = 0;               // the approximate memory of a pass of the networks, per sample
+  Rounding rounding = Rounding::truncate;        // of pixels to 8 bits, as in the code that published the weights
 };
 
 // `say` receives a line for each loaded model. FileError if files do not exist (it names all of them), cannot be read or do not fit together. ConfigError if

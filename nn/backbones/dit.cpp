@@ -43,12 +43,24 @@ void DitBackbone::complete(const Dit& map, Weights& teacher) {
     if (is_of_second_time(key)) teacher.tensors.emplace_back(key, key.starts_with("r_embedder.mlp.2.") ? Tensor::zeros(t.shape(), t.dtype(), t.device()) : t.clone());
 }
 
-Weights DitBackbone::read(const std::string& where, const Warn& warn) { return load_dit(where, warn); }
+Weights DitBackbone::read(const DitConfig& config, const std::string& where, const Warn& warn) {
+  const DitReading reading{config.origin, config.input_size};
+  Weights weights = load_dit(where, reading, warn);
+  if (const std::int64_t numbers = class_token_of(weights.tensors); numbers > 0)
+    throw FileError(fmt::format("{}: a REG network, whose velocity takes the noised class token of the image ({} numbers of DINOv2) beside the latent. Batches of a training "
+                                "hold no class tokens, so it can be neither a teacher nor the start of a network without one. Take a SiT, REPA or MeanFlow here, or sample "
+                                "this file: flowmap_sample --dit FILE --vae FILE", weights.file.string(), numbers));
+  if (dit_config_of(weights, reading).shared_times)
+    throw FileError(fmt::format("{}: a MeanFlow with one embedding for both times, made by an early version of its code. A network that is trained here has an embedding of "
+                                "its own for t - s. The file can only be sampled: flowmap_sample --dit FILE --vae FILE --origin mean_flow", weights.file.string()));
+  return weights;
+}
 
 void DitBackbone::check(const Weights& weights, bool two_times, const std::string& role) { check_kind(weights, two_times, role); }
 
 std::string size_text(const DitConfig& c) {
-  return fmt::format("DiT {}x{}, patch {}, {}", c.width, c.depth, c.patch_size, c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
+  const std::string token = c.class_token > 0 ? fmt::format("class token of {} numbers, ", c.class_token) : "";
+  return fmt::format("DiT {}x{}, patch {}, {}{}", c.width, c.depth, c.patch_size, token, c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
 }
 
 // sdvae-sit.md 2.1, 2.2, 3.1. Norms have no parameters. Modulation is computed once for each sample.
@@ -57,14 +69,19 @@ CostTable cost_table(const DitConfig& config) {
   const std::int64_t tokens = c.tokens(), w = c.width, patch = c.patch_size * c.patch_size;
   const auto blocks = [&](const char* part) { return ModuleCost(block_range("blocks", 0, c.depth, part)); };
   const auto time = [&](const char* name) { return ModuleCost(name).linear(2 * TimestepEmbedding::count, w, 1).linear(w, w, 1); };
-  CostTable table{ModuleCost("pos_embed").values(tokens * w), ModuleCost("x_embedder").linear(c.channels * patch, w, tokens), time("t_embedder")};
-  if (c.mean_flow) table.push_back(time("r_embedder"));
+  CostTable table{ModuleCost("pos_embed").values(tokens * w), ModuleCost("x_embedder").linear(c.channels * patch, w, c.patches()), time("t_embedder")};
+  if (c.mean_flow && !c.shared_times) table.push_back(time("r_embedder"));
   table.push_back(ModuleCost("y_embedder").values((c.classes + 1) * w));
   table.push_back(blocks(".attn").linear(w, 3 * w, tokens).linear(w, w, tokens).attention(tokens, w).times(c.depth));
   table.push_back(blocks(".mlp").linear(w, c.hidden_width(), tokens).linear(c.hidden_width(), w, tokens).times(c.depth));
   table.push_back(blocks(".adaLN_modulation").linear(w, 6 * w, 1).times(c.depth));
-  table.push_back(ModuleCost("final_layer.linear").linear(w, patch * c.out_channels(), tokens));
+  table.push_back(ModuleCost("final_layer.linear").linear(w, patch * c.out_channels(), c.patches()));
+  if (c.class_token > 0) table.push_back(ModuleCost("final_layer.linear_cls").linear(w, c.class_token, 1));
   table.push_back(ModuleCost("final_layer.adaLN_modulation").linear(w, 2 * w, 1));
+  if (c.class_token > 0) {
+    table.push_back(ModuleCost("cls_projectors2").linear(c.class_token, w, 1));
+    table.push_back(ModuleCost("wg_norm").values(2 * w));
+  }
   return table;
 }
 

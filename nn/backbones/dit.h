@@ -1,6 +1,6 @@
 // The network of DiT, SiT and MeanFlow as an entry of the list of networks (flowmap/training/backbones.h), under the name of its use as a flow, and the
 // properties that follow from its config alone: its size in words, its numbers of parameters and multiply-adds (nn/flops/count.h), and the memory of a
-// step (nn/flops/activations.h). A tape keeps
+// step (nn/flops/activations.h). A class token counts as one token more. A tape keeps
 //
 //   for each block and token:     the block's input, W values of the residual stream in f32; 6 W + H values for q | k | v, the output of attention, the
 //                                 outputs of both branches before their gates, and the input of the MLP's GELU. (The stream between the branches,
@@ -33,7 +33,9 @@ struct DitBackbone {
   // Completes a teacher's weights for a new flow map with R(t - s), whose last layer is zero: the map begins as the teacher's velocity for every s. Does
   // nothing if the file already has such a tensor, even an unreadable one.
   static void complete(const Dit& map, Weights& teacher);
-  static Weights read(const std::string& where, const Warn& warn);   // accepts the published files of nn/models/dit_weights.h
+  // Reads the published files of nn/models/dit_weights.h, with the config's origin and side of latents. FileError for networks that trainings cannot use:
+  // REG's, because batches have no class tokens of their images, and a flow map with one embedding for both times.
+  static Weights read(const DitConfig& config, const std::string& where, const Warn& warn);
   // FileError unless the weights are those of a flow map (two_times) or of a velocity.
   static void check(const Weights& weights, bool two_times, const std::string& role);
 };

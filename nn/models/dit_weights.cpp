@@ -4,8 +4,8 @@
 
 #include <cmath>
 
+#include "nn/layers/positions.h"
 #include "nn/models/published_names.h"
-#include "nn/models/published_weights.h"
 #include "tensor/error.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -14,7 +14,7 @@ namespace fm {
 namespace {
 
 constexpr const char *last_weight = "final_layer.linear.weight", *last_bias = "final_layer.linear.bias", *first_time_weight = "t_embedder.mlp.0.weight",
-                    *second_time_weight = "r_embedder.mlp.0.weight";
+                    *second_time_weight = "r_embedder.mlp.0.weight", *class_token_weight = "cls_projectors2.weight", *position_table = "pos_embed";
 
 const Tensor* tensor_of(const NamedTensors& tensors, const std::string& name) {
   for (const auto& [n, t] : tensors)
@@ -68,13 +68,70 @@ std::int64_t side_of(std::int64_t tokens) {
   return side;
 }
 
+// The tensors that tell what a file is.
+struct Traits {
+  bool two_times, sigma, class_token;
+};
+
+Traits traits_of(const NamedTensors& w) { return {tensor_of(w, second_time_weight) != nullptr, has_sigma(channels_of(w)), class_token_of(w) > 0}; }
+
+[[noreturn]] void contradict(const std::string& origin, const char* has, const char* remedy) {
+  throw FileError(fmt::format("origin \"{}\" does not fit: the weights have {}: {}", origin, has, remedy));
+}
+
+// The origin, or that of the tensors for auto. FileError if they contradict each other.
+std::string origin_of(const Traits& is, const std::string& origin) {
+  if (origin == "auto") return is.two_times ? "mean_flow" : is.sigma ? "sit" : "repa";
+  if (origin != "mean_flow" && is.two_times) contradict(origin, "a second embedding of times", "they are those of a MeanFlow; leave origin out");
+  if (origin != "repa" && is.class_token) contradict(origin, "a class token", "they are those of a REG; leave origin out");
+  if (origin != "sit" && is.sigma) contradict(origin, "a second half of output channels", "they are those of a SiT or a DiT; say origin = \"sit\" if they are a SiT");
+  return origin;
+}
+
+void refuse_dit_by_name(const Weights& weights) {
+  if (!weights.file.filename().string().starts_with("DiT")) return;
+  throw FileError("by its name and its second half of output channels a DiT, which predicts noise on a diffusion path of 1000 steps and is no flow: it cannot be "
+                  "used as a velocity. If it is a SiT, say origin = \"sit\"");
+}
+
+// The file's clock in words, for the line that says what was loaded.
+std::string clock_text(const std::string& origin, const Traits& is, bool given) {
+  if (origin == "sit") return "read as SiT: its time 1 is data, reversed";
+  if (origin == "mean_flow") return is.two_times ? "read as MeanFlow: time 0 is data" : "read as an early MeanFlow with one embedding for both times: time 0 is data";
+  const std::string own = is.class_token ? "read as REG: time 0 is data" : "read as REPA: time 0 is data";
+  return given || is.class_token ? own : own + ", assumed (a SiT without its second half of channels and an early MeanFlow have the same tensors: set origin)";
+}
+
+// Flax files lack the table, which is fixed.
+void add_positions(Weights& weights, std::int64_t input_size) {
+  const Tensor& patch = needed(weights.tensors, "x_embedder.proj.weight", 4);
+  const std::int64_t width = patch.dim(0), size = patch.dim(2);
+  if (input_size % size != 0 || width % 4 != 0)
+    throw FileError(fmt::format("patches of {} positions do not divide a latent of side {}: set the side of its latents", size, input_size));
+  weights.tensors.insert(weights.tensors.begin(), {position_table, sin_cos_positions(input_size / size, input_size / size, width).unsqueeze(0)});
+}
+
+// Puts weights on our clock.
+void interpret(Weights& weights, const DitReading& reading, const Warn& warn) {
+  const Traits is = traits_of(weights.tensors);
+  if (reading.origin == "auto" && is.sigma && !is.two_times) refuse_dit_by_name(weights);
+  const std::string origin = origin_of(is, reading.origin);
+  weights.read_as = clock_text(origin, is, reading.origin != "auto");
+  if (origin != "sit") return;
+  weights.tensors = with_reversed_clock(without_sigma(weights.tensors));
+  if (warn && reading.origin == "auto")
+    warn(fmt::format("{}: twice as many output channels as the latent has: taken as a SiT, whose clock is reversed (t = 1 is data) and whose second half of "
+                     "channels is not used. A DiT, which predicts noise, cannot be used", weights.file.string()));
+}
+
 DitConfig config_of_tensors(const NamedTensors& w) {
   const Channels channels = channels_of(w);
   const Tensor& patch = needed(w, "x_embedder.proj.weight", 4);
   DitConfig c;
   c.width = patch.dim(0), c.channels = patch.dim(1), c.patch_size = patch.dim(2);
   c.learn_sigma = has_sigma(channels);
-  c.input_size = c.patch_size * side_of(needed(w, "pos_embed", 3).dim(1));
+  c.class_token = class_token_of(w);
+  c.input_size = c.patch_size * side_of(needed(w, position_table, 3).dim(1) - (c.class_token > 0 ? 1 : 0));
   c.classes = needed(w, "y_embedder.embedding_table.weight", 2).dim(0) - 1;
   c.heads = heads_of_width(c.width);
   for (c.depth = 0; tensor_of(w, fmt::format("blocks.{}.attn.qkv.weight", c.depth)) != nullptr;) ++c.depth;
@@ -104,24 +161,29 @@ NamedTensors with_reversed_clock(const NamedTensors& tensors) {
   return out;
 }
 
-Weights load_dit(const std::string& where, const Warn& warn) {
-  Weights weights = load_part(where, weights_part::sit, warn);
-  if (weights.state != nullptr) return weights;                    // a checkpoint of this program
+std::int64_t class_token_of(const NamedTensors& tensors) {
+  return tensor_of(tensors, class_token_weight) == nullptr ? 0 : needed(tensors, class_token_weight, 2).dim(1);
+}
+
+Weights load_dit(const std::string& where, const DitReading& reading, const Warn& warn) {
+  Weights weights = load_weights(where, warn);
   try {
-    if (tensor_of(weights.tensors, second_time_weight) != nullptr || !has_sigma(channels_of(weights.tensors))) return weights;
-    weights.tensors = with_reversed_clock(without_sigma(weights.tensors));
+    const bool flax = layout_of(weights.tensors) == Layout::flax_dit;
+    weights.tensors = to_our_names(weights.tensors, weights_part::sit);
+    if (weights.state != nullptr) return weights;                  // a checkpoint of this program
+    if (flax) add_positions(weights, reading.input_size);
+    interpret(weights, reading, warn);
   } catch (const FileError& e) {
     throw FileError(fmt::format("{}: {}{}", weights.file.string(), e.what(), unread_text(weights.unread)));
   }
-  if (warn)
-    warn(fmt::format("{}: twice as many output channels as the latent has: taken as a SiT, whose clock is reversed (t = 1 is data) and whose second half of "
-                     "channels is not used. A DiT, which predicts noise, cannot be used", weights.file.string()));
   return weights;
 }
 
-DitConfig dit_config_of(const Weights& weights) {
+DitConfig dit_config_of(const Weights& weights, const DitReading& reading) {
   try {
-    return config_of_tensors(weights.tensors);
+    DitConfig c = config_of_tensors(weights.tensors);
+    if (reading.origin == "mean_flow" && weights.state == nullptr) c.shared_times = !c.mean_flow, c.mean_flow = true;
+    return c;
   } catch (const FileError& e) {
     throw FileError(fmt::format("{}: {}{}", weights.file.string(), e.what(), unread_text(weights.unread)));
   }

@@ -1,4 +1,4 @@
-// Loads published files of DiT's kind (nn/models/dit.h): SiT, REPA, and the PyTorch code of MeanFlow.
+// Loads published files of DiT's kind (nn/models/dit.h): SiT, REPA, REG, and the PyTorch and Flax code of MeanFlow.
 //
 // SiT's clock runs the other way: its time 1 is data, its velocity points from noise to data. In the convention of this project (t = 0 is data)
 //
@@ -8,8 +8,16 @@
 // for the first layer of the embedding of times, and the opposite sign of the last layer. So a file of SiT becomes an ordinary velocity when it is
 // loaded. Facts: sdvae-sit.md 2.2, 2.3, 2.5, 3.1.
 //
-// SiT's published files have a second half of output channels, as DiT's files, from which they differ in nothing but the values. DiT predicts noise
-// on another path: no change of weights makes a velocity of it.
+// Tensors alone do not tell all files apart. `origin` says what a file is:
+//
+//   origin      the file                                    auto, without this setting
+//   sit         SiT, with or without its second half of     a second half of channels is taken as SiT's
+//               output channels
+//   repa        REPA, REG, or weights of this project       one time and no second half of channels
+//   mean_flow   MeanFlow. Without a second embedding of     a second embedding of times (r_embedder, h_embedder)
+//               times, an early version (shared_times)
+//
+// A DiT has the tensors of a SiT, but predicts noise on another path. No change of weights makes a velocity of it.
 #pragma once
 
 #include "nn/checkpoint.h"
@@ -17,9 +25,15 @@
 
 namespace fm {
 
-// Loads a file that load_weights can read, and translates its names (nn/models/published_names.h). Weights with a second half of output channels are
-// taken as SiT's: that half is left out and the clock reversed, with a warning. A checkpoint of this program is not changed. FileError names the file.
-Weights load_dit(const std::string& where, const Warn& warn);
+struct DitReading {
+  std::string origin = "auto";                   // one of dit_origins()
+  std::int64_t input_size = 32;                  // side of the latent, for Flax files: they do not contain the table of positions
+};
+
+// Loads a file that load_weights can read, translates its names (nn/models/published_names.h), leaves a second half of output channels out and reverses
+// the clock of a SiT, with a warning. Weights::read_as names the assumed clock. A checkpoint of this program is not changed, whatever the origin. FileError
+// names the file: it is not of this kind, it contradicts `origin`, or it is called DiT and `origin` is auto.
+Weights load_dit(const std::string& where, const DitReading& reading, const Warn& warn);
 
 // Leaves out the rows of the last layer that do not belong to the velocity: a token has `channels` of them for each pixel, then as many others. No
 // change if there are no others. FileError if the tensors are not those of a DiT.
@@ -28,8 +42,11 @@ NamedTensors without_sigma(const NamedTensors& tensors);
 // Turns weights on SiT's clock into weights on this project's clock, or back. Computed in f64; the result has the type of the weights, at least f32.
 NamedTensors with_reversed_clock(const NamedTensors& tensors);
 
+// The numbers of the class token of REG's weights, under our names; 0 if they have none.
+std::int64_t class_token_of(const NamedTensors& tensors);
+
 // The config that follows from the tensors, under our names. Files do not contain the number of heads: it is 16 for the published width 1152, else the
 // number of heads of width 64. FileError names a tensor that is missing or does not fit.
-DitConfig dit_config_of(const Weights& weights);
+DitConfig dit_config_of(const Weights& weights, const DitReading& reading = {});
 
 }  // namespace fm

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "nn/models/autoencoder_kl_names.h"
+#include "nn/models/flax_dit_names.h"
 #include "tensor/error.h"
 #include "tensor/io/file_text.h"
 #include "tensor/ops/copy.h"
@@ -167,11 +168,9 @@ NamedTensors encoder_under(const NamedTensors& tensors, std::string_view prefix)
   return out;
 }
 
-// The second embedding of MeanFlow has one of two names. REPA's projectors are for training only.
+// The second embedding of MeanFlow has one of two names. The projectors of REPA and REG are for training only.
 NamedTensors dit_tensors(const NamedTensors& tensors) {
-  constexpr std::string_view other_name = "h_embedder.", our_name = "r_embedder.", unused = "projectors.", of_class_token = "cls_projectors2.";
-  if (any_begins(tensors, of_class_token))
-    throw FileError(fmt::format("tensor {}weight: a REG network has a class token beside the latent, which network sit does not have", of_class_token));
+  constexpr std::string_view other_name = "h_embedder.", our_name = "r_embedder.", unused = "projectors.";
   NamedTensors out;
   for (const auto& [name, t] : tensors) {
     if (name.starts_with(unused)) continue;
@@ -198,6 +197,7 @@ const char* name_of(Layout layout) {
     case Layout::diffusers_vae: return "an AutoencoderKL of diffusers";
     case Layout::compvis_vae: return "an autoencoder under CompVis' names";
     case Layout::dit: return "a DiT or SiT";
+    case Layout::flax_dit: return "a MeanFlow under Flax's names";
     case Layout::other: break;
   }
   return "of an unknown layout";
@@ -213,6 +213,7 @@ Layout layout_of(const NamedTensors& tensors) {
   if (any("s_embedder.proj.") && any("x_embedder.proj.")) return Layout::dit_dh;
   if (any("x_embedder.proj.") && any("t_embedder.mlp.")) return Layout::dit;
   if (any("patch_embed.proj.") && any("blocks.0.attn.qkv.")) return Layout::meta_dino;
+  if (has_flax_dit_names(tensors)) return Layout::flax_dit;
   const NamedTensors plain = unwrapped(tensors);
   if (has_diffusers_vae_names(plain)) return Layout::diffusers_vae;
   if (has_compvis_vae_names(plain)) return Layout::compvis_vae;
@@ -233,6 +234,7 @@ NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part) 
   if (part == weights_part::dit && layout == Layout::dit_dh) return plain;
   if (part == weights_part::vae && (layout == Layout::diffusers_vae || layout == Layout::compvis_vae)) return vae_tensors(plain);
   if (part == weights_part::sit && layout == Layout::dit) return dit_tensors(plain);
+  if (part == weights_part::sit && layout == Layout::flax_dit) return dit_tensors(flax_dit_tensors(plain));
   if (part != weights_part::encoder && part != weights_part::decoder && part != weights_part::dit && part != weights_part::vae && part != weights_part::sit)
     throw ConfigError(fmt::format("part \"{}\" must be encoder, decoder, dit, vae or sit", part));
   throw FileError(fmt::format("no {} in this file: it is {}, and its first tensor is {}", part, name_of(layout), tensors.empty() ? "nothing" : tensors.front().first));

@@ -12,7 +12,9 @@
 //   AutoencoderKL of diffusers, old or new              encoder.down_blocks.0.resnets.0. ...         vae             new ones: autoencoder_kl_names.h
 //   CompVis' autoencoder or Stable Diffusion            [first_stage_model.]encoder.down.0. ...      vae             likewise
 //   DiT, SiT, REPA                                      x_embedder.proj., blocks.0.attn.qkv. ...     sit             the same, no "projectors."
+//   REG                                                 the same and cls_projectors2., wg_norm.      sit             the same, no "projectors."
 //   MeanFlow in PyTorch                                 the same and r_embedder. or h_embedder.      sit             the same, with r_embedder.
+//   MeanFlow in Flax                                    ema_params/net/x_embedder/proj/kernel ...    sit             likewise: flax_dit_names.h
 //
 // First, the prefixes of wrappers are removed: "module." (data parallel) and "_orig_mod." (torch.compile).
 // Sources: mfrae.md 1.3, 1.4, 2, 2.1, 4.8; sdvae-sit.md 2.2, 2.5, 3.1; for prefixes that mfrae.md does not give, the released code.
@@ -29,7 +31,7 @@ namespace weights_part {
 inline constexpr const char *encoder = "encoder", *decoder = "decoder", *dit = "dit", *vae = "vae", *sit = "sit";
 }
 
-enum class Layout { hugging_face_dino, hugging_face_siglip, hugging_face_mae, meta_dino, rae, rae_decoder, dit_dh, dit, diffusers_vae, compvis_vae, other };
+enum class Layout { hugging_face_dino, hugging_face_siglip, hugging_face_mae, meta_dino, rae, rae_decoder, dit_dh, dit, flax_dit, diffusers_vae, compvis_vae, other };
 const char* name_of(Layout layout);
 
 // Finds the layout of a file from the names of its tensors, after removing the prefixes of wrappers.

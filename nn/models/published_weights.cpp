@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "nn/models/published_names.h"
 #include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
 
 namespace fm {
 namespace {
@@ -141,6 +143,32 @@ RaeDecoderConfig rae_decoder_config_of(const Weights& w) {
   c.patch_size = root(w, "decoder_pred.weight", patch / c.image_channels);
   c.heads = c.width == 1152 || c.width == 1024 ? 16 : c.width % 64 == 0 ? c.width / 64 : 1;
   return c;
+}
+
+AutoencoderKLConfig autoencoder_kl_config_of(const Weights& w) {
+  AutoencoderKLConfig c;
+  c.image_channels = require(w, "encoder.conv_in.weight", 4).dim(1);
+  c.latent_channels = require(w, "post_quant_conv.weight", 4).dim(0);
+  c.widths.clear();
+  const auto resnet = [](std::size_t level, std::int64_t number) { return fmt::format("encoder.down_blocks.{}.resnets.{}.conv1.weight", level, number); };
+  while (find(w, resnet(c.widths.size(), 0)) != nullptr) c.widths.push_back(require(w, resnet(c.widths.size(), 0), 4).dim(0));
+  if (c.widths.empty()) fail(w, resnet(0, 0) + " is missing");
+  for (c.resnets = 0; find(w, resnet(0, c.resnets)) != nullptr;) ++c.resnets;
+  for (const std::int64_t width : c.widths)
+    if (width % c.groups != 0) fail(w, fmt::format("a level of the autoencoder has {} channels, which {} groups do not divide: it is not an AutoencoderKL", width, c.groups));
+  return c;
+}
+
+std::optional<double> scaling_factor_beside(const std::filesystem::path& file) {
+  const std::filesystem::path config = file.parent_path() / "config.json";
+  if (!std::filesystem::exists(config)) return std::nullopt;
+  const nlohmann::json all = nlohmann::json::parse(read_file(config), nullptr, false);
+  if (!all.is_object() || all.value("_class_name", "") != "AutoencoderKL") return std::nullopt;
+  if (const auto shift = all.find("shift_factor"); shift != all.end() && shift->is_number() && *shift != 0)
+    throw FileError(fmt::format("{}: shift_factor {}: latents of this autoencoder are moved before they are scaled, which the latents of SiT, REPA, REG and MeanFlow are not",
+                                config.string(), shift->get<double>()));
+  const auto factor = all.find("scaling_factor");
+  return factor != all.end() && factor->is_number() ? std::optional(factor->get<double>()) : std::nullopt;
 }
 
 }  // namespace fm

@@ -1,8 +1,12 @@
 // Loads published files for our models: one part of a file, under our names, and the config that follows from the shapes of its tensors.
 #pragma once
 
+#include <filesystem>
+#include <optional>
+
 #include "nn/checkpoint.h"
 #include "nn/latent_stats.h"
+#include "nn/models/autoencoder_kl.h"
 #include "nn/models/dit_dh.h"
 #include "nn/models/published_names.h"
 #include "nn/models/rae_decoder.h"
@@ -28,5 +32,11 @@ LatentStats load_stats(const std::string& where, const Warn& warn);
 // number of heads: it is 16 for the published widths 1024 and 1152, else the number of heads of width 64.
 DitDhConfig dit_dh_config_of(const Weights& weights);
 RaeDecoderConfig rae_decoder_config_of(const Weights& weights);
+// The file contains neither the number of groups, which is 32 in all published ones, nor the scale of latents.
+AutoencoderKLConfig autoencoder_kl_config_of(const Weights& weights);
+
+// The scaling_factor in the config.json of diffusers beside an autoencoder's file. No value if there is no such config.json, or it has no such entry.
+// FileError for one with a shift_factor, which latents here do not have.
+std::optional<double> scaling_factor_beside(const std::filesystem::path& file);
 
 }  // namespace fm

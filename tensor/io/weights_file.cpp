@@ -18,6 +18,16 @@ using namespace std::literals;
 
 constexpr std::string_view zip_start = "PK\3\4"sv, empty_zip_start = "PK\5\6"sv, npy_start = "\x93NUMPY"sv;
 
+// Whether the bytes begin like a msgpack map whose first key is a short text.
+bool is_msgpack_of_names(std::string_view bytes) {
+  if (bytes.size() < 4) return false;
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
+  const std::size_t key = byte(0) >= 0x81 && byte(0) <= 0x8f ? 1 : byte(0) == 0xde ? 3 : 0;          // fixmap, map 16
+  if (key == 0 || byte(key) < 0xa1 || byte(key) > 0xbf) return false;                                // fixstr
+  const std::string_view name = bytes.substr(key + 1, byte(key) & 0x1f);
+  return std::all_of(name.begin(), name.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+}
+
 // Throws FileError for formats that are recognized but cannot be read.
 void refuse_others(std::string_view bytes, const std::string& file) {
   const auto refuse = [&](const char* what) { throw FileError(fmt::format("{}: {}", file, what)); };
@@ -28,6 +38,10 @@ void refuse_others(std::string_view bytes, const std::string& file) {
     refuse("a pickle that torch.save did not write: load it in Python and save its tensors with torch.save or numpy.savez");
   if (bytes.starts_with("\x89HDF")) refuse("an HDF5 file: save its arrays with numpy.savez");
   if (bytes.starts_with("GGUF")) refuse("a GGUF file: use the model's safetensors instead");
+  if (is_msgpack_of_names(bytes) && !header_follows)
+    refuse("a msgpack file, as Flax writes its checkpoints. Load it in Python and save its arrays under names joined by \"/\": "
+           "tree = flax.serialization.msgpack_restore(open(FILE, 'rb').read()); "
+           "numpy.savez('weights.npz', **flax.traverse_util.flatten_dict(tree.get('ema_params', tree), sep='/'))");
 }
 
 // True for a .npz, false for a PyTorch checkpoint. Both may have other members (a README, a version).

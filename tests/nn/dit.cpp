@@ -79,25 +79,34 @@ TEST_CASE("DiT, SiT and MeanFlow have the published numbers of parameters and te
   const ShapesOnly shapes;
   struct Published {
     const char* size;
-    std::int64_t width, with_sigma, plain, mean_flow;
+    std::int64_t width, with_sigma, plain, mean_flow, reg_with_projector;
   };
-  const Published sizes[] = {{"S/2", 384, 32865056, 32858896, 33105424},
-                             {"B/2", 768, 130315808, 130303504, 131091472},
-                             {"L/2", 1024, 457840672, 457824272, 459137040},
-                             {"XL/2", 1152, 674834720, 674816272, 676440592}};
+  const Published sizes[] = {{"S/2", 384, 32865056, 32858896, 33105424, 40009104},
+                             {"B/2", 768, 130315808, 130303504, 131091472, 138831120},
+                             {"L/2", 1024, 457840672, 457824272, 459137040, 467270160},
+                             {"XL/2", 1152, 674834720, 674816272, 676440592, 684721296}};
   for (const Published& p : sizes) {
     CAPTURE(p.size);
     DitConfig c = dit(p.size);
     const Dit plain(c), map(dit(p.size, 256, true));
     c.learn_sigma = true;
     const Dit sigma(c);
+    DitConfig with_token = dit(p.size);
+    with_token.class_token = 768;
+    const Dit reg(with_token);
+    const std::int64_t projector = p.width * 2048 + 2048 + 2048 * 2048 + 2048 + 2048 * 768 + 768;
+    CHECK(parameter_count(reg, true) == p.reg_with_projector - projector);
+    CHECK(parameter_count(reg) == parameter_count(reg, true) + 257 * p.width);
+    CHECK(static_cast<std::int64_t>(state_dict(reg).size()) == 18 + 10 * c.depth);
+    const double more = static_cast<double>(total(cost_table(with_token)).macs_linear) / static_cast<double>(total(cost_table(dit(p.size))).macs_linear) - 1;
+    CHECK(near_within(more, 0.0039, 1.5e-4));
     CHECK(parameter_count(sigma, true) == p.with_sigma);
     CHECK(parameter_count(plain, true) == p.plain);
     CHECK(parameter_count(map, true) == p.mean_flow);
     CHECK(parameter_count(plain) == p.plain + 256 * p.width);
     CHECK(static_cast<std::int64_t>(state_dict(plain).size()) == 12 + 10 * c.depth);
     CHECK(static_cast<std::int64_t>(state_dict(map).size()) == 16 + 10 * c.depth);
-    for (const Dit* model : {&plain, &map, &sigma}) CHECK(total(cost_table(model->config)).parameters == parameter_count(*model));
+    for (const Dit* model : {&plain, &map, &sigma, &reg}) CHECK(total(cost_table(model->config)).parameters == parameter_count(*model));
   }
 }
 
@@ -292,7 +301,7 @@ TEST_CASE("files of DiT's kind load under their published names") {
   const auto loaded = [&](const NamedTensors& stored, const std::string& wrapper) {
     const auto path = folder / "published.pt";
     TorchWriter::write(path, stored, wrapper);
-    return load_dit(path.string(), {}).tensors;
+    return load_dit(path.string(), {}, {}).tensors;
   };
   NamedTensors repa = of_velocity;                                         // REPA's projectors stand between the blocks and the last layer
   repa.insert(repa.end() - 4, {"projectors.0.0.weight", Tensor::zeros({3, 16})});
@@ -301,9 +310,6 @@ TEST_CASE("files of DiT's kind load under their published names") {
   CHECK(same(loaded(of_map, "ema"), of_map));
   CHECK(same(loaded(with_prefix(of_map, "r_embedder.", "h_embedder."), ""), of_map));
   CHECK(same(loaded(with_prefix(of_map, "", "module."), ""), of_map));
-  NamedTensors reg = of_velocity;
-  reg.emplace_back("cls_projectors2.weight", Tensor::zeros({16, 8}));
-  CHECK(has(error_of<FileError>([&] { loaded(reg, ""); }), "a REG network has a class token"));
   CHECK(has(error_of<FileError>([&] { to_our_names(of_map, "dit"); }), "no dit in this file: it is a DiT or SiT"));
 }
 
@@ -313,7 +319,7 @@ TEST_CASE("a file of SiT becomes a velocity on this project's clock, with a warn
   shake(sit);
   TorchWriter::write(folder / "SiT-XL-2-256.pt", state_dict(sit), "ema");
   std::string warning;
-  const Weights weights = load_dit((folder / "SiT-XL-2-256.pt").string(), [&](const std::string& line) { warning = line; });
+  const Weights weights = load_dit((folder / "SiT-XL-2-256.pt").string(), {}, [&](const std::string& line) { warning = line; });
   CHECK(has(warning, "taken as a SiT, whose clock is reversed"));
   const Dit own = frozen_model<Dit>(tiny(false), weights);
   const Tensor x = golden_input({2, 4, 8, 8}), t = Tensor::from<float>({0.9f, 0.35f}, {2}), y = Tensor::from<std::int64_t>({3, 10}, {2});
@@ -323,7 +329,7 @@ TEST_CASE("a file of SiT becomes a velocity on this project's clock, with a warn
 
   CheckpointFolder checkpoints(folder / "own", 1, 0);
   save_checkpoint(checkpoints, 3, {{"model", state_dict(sit)}}, nlohmann::ordered_json::object());
-  CHECK(same(load_dit((folder / "own").string(), {}).tensors, state_dict(sit)));
+  for (const std::string& origin : dit_origins()) CHECK(same(load_dit((folder / "own").string(), {.origin = origin}, {}).tensors, state_dict(sit)));
 }
 
 TEST_CASE("a missing or wrong tensor of a DiT's file is an error with the file's name") {

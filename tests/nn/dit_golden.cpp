@@ -1,4 +1,4 @@
-// Golden numbers of the published code of DiT and SiT, at size S/2 with weights by rule A, and the exact change of SiT's clock.
+// Golden numbers of the published code of DiT, SiT and REG, at size S/2 with weights by rule A, and the exact change of SiT's clock.
 #include <doctest/doctest.h>
 
 #include "nn/models/dit_weights.h"
@@ -94,4 +94,48 @@ TEST_CASE("SiT's weights on this project's clock: v(z, t) = -SiT(z, 1 - t), exac
   CHECK(max_difference(own(x, end, labels()).value(), affine(sit(x, end * 0.0, labels()).value(), -1, 0)) < 1e-12);
   const NamedTensors twice = with_reversed_clock(converted), once = without_sigma(state_dict(sit));
   for (std::size_t i = 0; i < once.size(); ++i) CHECK(max_difference(twice[i].second, once[i].second) < 1e-15);       // its own inverse
+}
+
+namespace {
+
+// REG's file has the six tensors of a projector between the blocks and the last layer, which are for training only.
+Dit filled_reg() {
+  DitConfig c = golden_s2(false);
+  c.learn_sigma = false, c.class_token = 768;
+  Dit net = not_filled(c);
+  fill_by_rule(net, [](const std::string& name) { return name == "final_layer.linear.weight" ? 6 : 0; });
+  return net;
+}
+
+struct JointGolden {
+  Tensor velocity, class_token;
+
+  JointGolden(const Dit& net, DType type) {
+    const JointVelocity v = net.joint(latents().to(type), golden_noise({2, 768}).to(type), sit_times().to(type), labels());
+    velocity = v.latent.value(), class_token = v.class_token.value();
+  }
+  void check(Tolerance of_latent, Tolerance of_token) const {
+    CHECK(velocity.shape() == Shape{2, 4, 8, 8});
+    CHECK(class_token.shape() == Shape{2, 768});
+    check_elements(velocity, 0, {-1.581798929, 0.161063790, -1.604713474, 0.242310624, -1.476969561, 0.424293760, -1.249019260, 0.555460605}, of_latent);
+    check_last(velocity, {0.234242089, 0.167296575, 0.209677820, 0.174873080}, of_latent);
+    check_elements(class_token, 0, {0.443821602, -8.700192939, -3.805686846, 7.284878401, 6.699977551, -4.620108833, -8.439653973, 1.346565719}, of_token);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("REG-S/2 agrees with the published code in f64: velocities of latent and class token") {
+  Dit net = filled_reg();
+  to_dtype(net, DType::f64);
+  const JointGolden got(net, DType::f64);
+  got.check({}, {});
+  CHECK(near(mean_of(got.velocity), -0.099417811771, 1e-6));
+  CHECK(near(norm(got.velocity), 23.4973602392, 1e-6));
+  CHECK(near(norm(got.class_token), 196.1667734667, 1e-6));
+}
+
+TEST_CASE("REG-S/2 agrees with the published code in f32") {
+  const Dit net = filled_reg();
+  JointGolden(net, DType::f32).check({5 * 5.3e-6}, {5 * 7.6e-6});
 }

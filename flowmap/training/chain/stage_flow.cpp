@@ -122,7 +122,7 @@ void TrainingRun::refuse_init_from(const std::string& stage) const {
 // `teacher`. "random" leaves the network as it is.
 void TrainingRun::initialise(const Network& network, const std::string& start, const Network& teacher) {
   if (!context_.launch.init_from.empty()) {
-    recipe_.network.start(network, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
+    recipe_.network.start(network, recipe_.network.read(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
   } else if (const StageSpec& taught = stage_that_makes(Makes::teacher); start == taught.name) {
     recipe_.network.start(network, {root_ / taught.name, teacher.state(), -1, nullptr});
   } else if (start != "random") {

@@ -1,0 +1,24 @@
+// Samples of a network that moves two variables together, such as the latent z and the class token k of REG (nn/models/dit.h): their velocities depend on
+// both, and only one is the sample.
+//
+// Solvers, the SDE and guidance know one state. Here it is a row with the numbers of z, then those of k, so that all of them apply as they are.
+#pragma once
+
+#include <functional>
+#include <utility>
+
+#include "flowmap/training/generator.h"
+
+namespace fm {
+
+// (z, k, t, y) -> velocities of z and k, of their shapes.
+using JointVelocityNet = std::function<std::pair<Var, Var>(const Var& z, const Var& k, const Var& t, const Labels& y)>;
+
+// The velocity of rows (B, numbers of z and k). `z` and `k`: shapes of one sample.
+VelocityNet on_joined_rows(JointVelocityNet net, Shape z, Shape k);
+
+// A generator of z from one of joined rows: gives k noise of its own, N(0, I), and leaves its result out. The noise of a sample's k follows from that of
+// its z, so a sample is the same in any batch.
+LatentGenerator first_of_joined(LatentGenerator joined, Shape z, Shape k);
+
+}  // namespace fm

@@ -1,0 +1,160 @@
+#include "flowmap/training/published_sit.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "flowmap/training/joint_generator.h"
+#include "flowmap/training/network.h"
+#include "flowmap/training/published_parts.h"
+#include "nn/backbones/dit.h"
+#include "nn/models/autoencoder_kl.h"
+#include "nn/models/dit_weights.h"
+#include "nn/models/published_weights.h"
+#include "tensor/narrow.h"
+#include "tensor/ops/elementwise.h"
+
+namespace fm {
+namespace {
+
+// Factor of the latents of SD-VAE. All published networks of this kind were trained on such latents.
+constexpr double published_scale = 0.18215;
+
+struct SitModels {
+  Network net, weak;
+  std::shared_ptr<AutoencoderKL> vae;
+  double scale = published_scale;
+  LatentStats stats;
+};
+
+void check_sit_files(const PublishedConfig& c) {
+  if (!c.decoder.empty())
+    throw ConfigError(fmt::format("--decoder is for the latents of a DiT^DH, but --dit {} is a SiT, REPA, REG or MeanFlow: give --vae FILE, the AutoencoderKL that decodes its latents",
+                                  c.dit));
+  if (c.vae.empty())
+    throw ConfigError(fmt::format("--dit {} is a SiT, REPA, REG or MeanFlow and needs --vae: the AutoencoderKL that turns its latents into images", c.dit));
+  std::string missing;
+  for (const auto& [name, file] : {std::pair{"--vae", &c.vae}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
+    if (file->empty() || (file == &c.stats && *file == "none")) continue;
+    const std::filesystem::path plain = weights_and_part(*file).first;
+    if (!std::filesystem::exists(plain)) missing += fmt::format("{}{} {}", missing.empty() ? "" : ", ", name, plain.string());
+  }
+  if (!missing.empty()) throw FileError("no such file: " + missing);
+}
+
+Network open_net(const std::string& role, const std::string& file, const PublishedConfig& c, std::int64_t calls, const Warn& warn, const Say& say) {
+  const DitReading reading{c.origin, c.latent_size};
+  Weights weights = load_dit(file, reading, warn);
+  refuse_other_sampler(weights, file, calls);
+  DitConfig config = dit_config_of(weights, reading);
+  config.precision = c.precision;
+  return Network(std::shared_ptr<Dit>(model_of<Dit>(role, std::move(weights), config, size_text(config), say)));
+}
+
+double scale_of(const PublishedConfig& c, const std::filesystem::path& file) {
+  if (c.latent_scale > 0) return c.latent_scale;
+  const std::optional<double> own = scaling_factor_beside(file);
+  if (own && std::abs(*own - published_scale) > 1e-9)
+    throw FileError(fmt::format("{}: its config.json has scaling_factor {}, but latents of SiT, REPA, REG and MeanFlow have {}: this is another autoencoder, such as "
+                                "SDXL's. Give the SD-VAE; or, if the network was trained on latents of this one, --latent-scale {}", file.string(), *own, published_scale, *own));
+  return published_scale;
+}
+
+void open_vae(SitModels& m, const PublishedConfig& c, const Warn& warn, const Say& say) {
+  Weights weights = load_part(c.vae, weights_part::vae, warn);
+  AutoencoderKLConfig config = autoencoder_kl_config_of(weights);
+  config.scale = m.scale = scale_of(c, weights.file);
+  const std::string size = fmt::format("AutoencoderKL {}, {} channels of latents, scale {}", fmt::join(config.widths, " "), config.latent_channels, config.scale);
+  m.vae = model_of<AutoencoderKL>(weights_part::vae, std::move(weights), config, size, say);
+}
+
+const DitConfig& sit_config_of(const Network& net) { return net.as<Dit>()->config; }
+Shape sit_latent(const DitConfig& c) { return {c.channels, c.input_size, c.input_size}; }
+
+void check_sit_fit(const SitModels& m, const PublishedConfig& c) {
+  const DitConfig& net = sit_config_of(m.net);
+  if (m.vae->config.latent_channels != net.channels)
+    throw FileError(fmt::format("{} makes latents of {} channels, but {} decodes latents of {}: give the autoencoder that the network was trained with", c.dit, net.channels, c.vae,
+                                m.vae->config.latent_channels));
+  if (m.stats.variance.defined() && m.stats.variance.shape() != sit_latent(net))
+    throw FileError(fmt::format("{} holds statistics of latents {}, but {} makes latents {}: give --stats for the latents of --dit, or leave it out", c.stats,
+                                to_string(m.stats.variance.shape()), c.dit, to_string(sit_latent(net))));
+  if (!m.weak) return;
+  const DitConfig& weak = sit_config_of(m.weak);
+  if (net.class_token > 0 || weak.class_token > 0) throw ConfigError("--weak is for networks without a class token, and one of --dit and --weak is a REG: leave --weak out");
+  if (sit_latent(weak) != sit_latent(net) || weak.classes != net.classes || weak.mean_flow)
+    throw FileError(fmt::format("{} does not fit {}: --weak must be a teacher (not a flow map) with the same shape of latents and number of classes", c.weak, c.dit));
+}
+
+VelocityNet joint_velocity(const Network& net) {
+  const auto model = net.as<Dit>();
+  return on_joined_rows(
+      [model](const Var& z, const Var& k, const Var& t, const Labels& y) {
+        JointVelocity v = model->joint(z, k, t, y);
+        return std::pair(std::move(v.latent), std::move(v.class_token));
+      },
+      sit_latent(model->config), {model->config.class_token});
+}
+
+LatentGenerator sit_generator(const SitModels& m, const DrawConfig& draw) {
+  const DitConfig& c = sit_config_of(m.net);
+  const int calls = narrow<int>(draw.calls, "calls");
+  if (m.net.two_times()) {
+    if (draw.solver != TeacherSolver::euler) throw ConfigError("--solver is for a teacher, but this --dit is a flow map, which makes jumps: leave --solver out");
+    if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher, but this --dit is a flow map, which learned its guidance: leave --guidance and --weak out");
+    return flow_map_generator(m.net.u(), calls);
+  }
+  const bool joint = c.class_token > 0;
+  const VelocityNet own = joint ? joint_velocity(m.net) : m.net.v();
+  VelocityNet v = m.weak ? autoguidance(own, m.weak.v(), draw.guidance, draw.interval) : guided(own, draw.guidance, c.classes, draw.interval);
+  LatentGenerator generate = velocity_generator(std::move(v), plain_grid(calls), draw.solver);
+  return joint ? first_of_joined(std::move(generate), sit_latent(c), {c.class_token}) : generate;
+}
+
+LatentCoder sit_coder(const SitModels& m) {
+  LatentCoder coder{.name = "vae", .shape = sit_latent(sit_config_of(m.net))};
+  coder.decoder = coder.weights = [vae = m.vae, scale = m.scale] { return fmt::format("{} scale {}", checksum(state_dict(*vae)), scale); };
+  coder.encode = [](const Tensor&) -> Tensor { throw Error("this latent space has only a decoder: it cannot encode"); };
+  coder.decode = [vae = m.vae, scale = m.scale](const Tensor& latents) {
+    const PauseTape pause;
+    return clamp((vae->decode(latents / scale).value() + 1.0) * 0.5, 0, 1);
+  };
+  return coder;
+}
+
+// The decoder's largest tensors have the image's height and width and the channels of its last two levels. About six are alive at once: the input and the
+// output of a convolution, its rows of patches, and a residual.
+std::int64_t decoder_bytes(const AutoencoderKLConfig& c, std::int64_t latent_side) {
+  const std::int64_t side = latent_side * c.factor(), channels = c.widths[std::min<std::size_t>(1, c.widths.size() - 1)];
+  return 6 * channels * side * side * static_cast<std::int64_t>(sizeof(float));
+}
+
+}  // namespace
+
+Source open_published_sit(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const Say& say) {
+  check_sit_files(config);
+  const auto m = std::make_shared<SitModels>();
+  m->net = open_net(weights_part::dit, config.dit, config, draw.calls, warn, say);
+  open_vae(*m, config, warn, say);
+  if (!config.stats.empty() && config.stats != "none") m->stats = load_stats(config.stats, warn);
+  if (!config.weak.empty()) m->weak = open_net("weak teacher", config.weak, config, draw.calls, warn, say);
+  check_sit_fit(*m, config);
+  const DitConfig& c = sit_config_of(m->net);
+  Source source;
+  source.space = LatentSpace(sit_coder(*m), m->stats);
+  source.classes = c.classes;
+  source.generate = sit_generator(*m, draw);
+  source.weights = [m, space = source.space] {
+    std::string line = fmt::format("sit {} {}", checksum(m->net.state()), space.decoding());
+    if (m->weak) line += " weak " + checksum(m->weak.state());
+    return line;
+  };
+  source.bytes_a_sample = activation_bytes(c, 1).one_block + decoder_bytes(m->vae->config, c.input_size);
+  source.rounding = Rounding::nearest;
+  return source;
+}
+
+}  // namespace fm
