@@ -12,6 +12,7 @@
 
 #include <omp.h>
 
+#include <type_traits>
 #include <utility>
 
 #include "tensor/kernels/cpu/conv_patches.h"
@@ -40,9 +41,12 @@ struct Winograd {
   Int tiles() const { return width * height; }                                       // of the largest block
   Int across() const { return ceil_div(columns, width); }
   Int blocks() const { return ceil_div(rows * s.batch, height) * across(); }
-  Int weights() const { return round_up(points * s.out_channels * s.in_channels, 16); }
-  Int patches() const { return round_up(points * s.in_channels * tiles(), 16); }     // transformed patches of a block
-  Int sums() const { return round_up(points * s.out_channels * tiles(), 16); }
+  // From the values of a point to those of the next. The cache line that is added keeps the points out of the same sets of the caches.
+  static Int step(Int elements) { return round_up(elements, 16) + 16; }
+  Int weight_step() const { return step(s.out_channels * s.in_channels); }
+  Int weights() const { return points * weight_step(); }
+  Int patches() const { return points * step(s.in_channels * tiles()); }             // transformed patches of a block
+  Int sums() const { return points * step(s.out_channels * tiles()); }
   Int line() const { return round_up(width + 1, 16) + 16; }                          // tiles of a row of a block, with space for the last vector
   Int own() const { return patches() + sums() + 2 * points * line(); }               // scratch memory of a thread
 
@@ -56,11 +60,21 @@ struct Winograd {
   Int block_tiles() const { return rows * columns > 64 && s.in_channels + s.out_channels > 384 ? most_tiles : most_tiles / 2; }
 };
 
+// Calls f(V{}, i) for [0, n) in vectors V of neighbors: the widest as long as they fit, then narrower ones down to a single float. (GCC does not
+// vectorize loops whose bodies have arrays.)
+template <int bytes = widest, class F>
+FM_INLINE void in_vectors(Int n, const F& f, Int i = 0) {
+  using V = std::conditional_t<bytes == 4, float, typename VectorOf<float, bytes>::type>;
+  for (; i + bytes / 4 <= n; i += bytes / 4) f(V{}, i);
+  if constexpr (bytes > 4) in_vectors<bytes == 16 ? 4 : bytes / 2>(n, f, i);
+}
+
 // v = B^T d
-FM_INLINE void winograd_patch(const float* d, float* v) {
+template <class V>
+FM_INLINE void winograd_patch(const V* d, V* v) {
   using W = Winograd;
-  const float even_a = d[4] - W::b2 * d[2], odd_a = W::a * (d[3] - W::b2 * d[1]);
-  const float even_b = d[4] - W::a2 * d[2], odd_b = W::b * (d[3] - W::a2 * d[1]);
+  const V even_a = d[4] - W::b2 * d[2], odd_a = W::a * (d[3] - W::b2 * d[1]);
+  const V even_b = d[4] - W::a2 * d[2], odd_b = W::b * (d[3] - W::a2 * d[1]);
   v[0] = W::a2 * W::b2 * d[0] - (W::a2 + W::b2) * d[2] + d[4];
   v[1] = even_a + odd_a;
   v[2] = even_a - odd_a;
@@ -70,10 +84,11 @@ FM_INLINE void winograd_patch(const float* d, float* v) {
 }
 
 // u = G g
-FM_INLINE void winograd_weight(const float* g, float* u) {
+template <class V>
+FM_INLINE void winograd_weight(const V* g, V* u) {
   using W = Winograd;
   constexpr float c0 = 1 / (W::a2 * W::b2), ca = 1 / (2 * W::a2 * (W::a2 - W::b2)), cb = 1 / (2 * W::b2 * (W::b2 - W::a2));
-  const float even_a = ca * (g[0] + W::a2 * g[2]), odd_a = ca * W::a * g[1], even_b = cb * (g[0] + W::b2 * g[2]), odd_b = cb * W::b * g[1];
+  const V even_a = ca * (g[0] + W::a2 * g[2]), odd_a = ca * W::a * g[1], even_b = cb * (g[0] + W::b2 * g[2]), odd_b = cb * W::b * g[1];
   u[0] = c0 * g[0];
   u[1] = even_a + odd_a;
   u[2] = even_a - odd_a;
@@ -83,9 +98,10 @@ FM_INLINE void winograd_weight(const float* g, float* u) {
 }
 
 // y = A^T m
-FM_INLINE void winograd_sum(const float* m, float* y) {
+template <class V>
+FM_INLINE void winograd_sum(const V* m, V* y) {
   using W = Winograd;
-  const float even_a = m[1] + m[2], odd_a = W::a * (m[1] - m[2]), even_b = m[3] + m[4], odd_b = W::b * (m[3] - m[4]);
+  const V even_a = m[1] + m[2], odd_a = W::a * (m[1] - m[2]), even_b = m[3] + m[4], odd_b = W::b * (m[3] - m[4]);
   y[0] = m[0] + even_a + even_b;
   y[1] = odd_a + odd_b;
   y[2] = W::a2 * even_a + W::b2 * even_b;
@@ -102,21 +118,24 @@ struct WinogradWeights {
 // u[point][o][c] for one output channel o
 inline void transform_weights(const Winograd& g, const WinogradWeights& from, Int o, float* u) {
   const float* w = from.w + o * from.out_step;
-  const Int channels = g.s.in_channels, step = g.s.out_channels * channels, first = from.reversed ? 8 : 0, sign = from.reversed ? -1 : 1;
-#pragma omp simd
-  for (Int c = 0; c < channels; ++c) {
-    const float* tap = w + c * from.in_step + first;
-    float half[6][3], row[6];
+  const Int channels = g.s.in_channels, step = g.weight_step(), first = from.reversed ? 8 : 0, sign = from.reversed ? -1 : 1;
+  in_vectors(channels, [&]<class V>(V, Int c) {
+    V taps[9], half[18], column[6], row[6];
+    for (int i = 0; i < 9; ++i) {
+      float values[sizeof(V) / 4];
+      for (Int l = 0; l < Int(sizeof(V) / 4); ++l) values[l] = w[(c + l) * from.in_step + first + sign * i];
+      taps[i] = load_vector<V>(values);
+    }
     for (int v = 0; v < 3; ++v) {
-      const float column[3] = {tap[sign * v], tap[sign * (3 + v)], tap[sign * (6 + v)]};
-      winograd_weight(column, row);
-      for (int p = 0; p < 6; ++p) half[p][v] = row[p];
+      const V g3[3] = {taps[v], taps[3 + v], taps[6 + v]};
+      winograd_weight(g3, column);
+      for (int p = 0; p < 6; ++p) half[p * 3 + v] = column[p];
     }
     for (int p = 0; p < 6; ++p) {
-      winograd_weight(half[p], row);
-      for (int q = 0; q < 6; ++q) u[(p * 6 + q) * step + o * channels + c] = row[q];
+      winograd_weight(half + p * 3, row);
+      for (int q = 0; q < 6; ++q) store_vector(u + (p * 6 + q) * step + o * channels + c, row[q]);
     }
-  }
+  });
 }
 
 using WideFloat = typename VectorOf<float, widest>::type;
@@ -189,24 +208,22 @@ void transform_patches(const Winograd& g, const X* plane, Int row, Int column, I
   }
   for (Int q = 0; q < 4; ++q) {
     float* to = lines + q * line;
-#pragma omp simd
-    for (Int t = 0; t < used; ++t) {
-      float d[6], r[6];
-      for (int u = 0; u < 6; ++u) d[u] = to[u * 4 * line + t];
+    in_vectors(used, [&]<class V>(V, Int t) {
+      V d[6], r[6];
+      for (int u = 0; u < 6; ++u) d[u] = load_vector<V>(to + u * 4 * line + t);
       winograd_patch(d, r);
-      for (int u = 0; u < 6; ++u) to[u * 4 * line + t] = r[u];
-    }
+      for (int u = 0; u < 6; ++u) store_vector(to + u * 4 * line + t, r[u]);
+    });
   }
   for (Int u = 0; u < Winograd::in; ++u) {
     const float* from = lines + u * 4 * line;
     float* to = v + u * 6 * step;
-#pragma omp simd
-    for (Int t = 0; t < n; ++t) {
-      const float d[6] = {from[t], from[line + t], from[2 * line + t], from[3 * line + t], from[t + 1], from[line + t + 1]};
-      float r[6];
+    in_vectors(n, [&]<class V>(V, Int t) {
+      V d[6], r[6];
+      for (int q = 0; q < 6; ++q) d[q] = load_vector<V>(from + q % 4 * line + t + q / 4);
       winograd_patch(d, r);
-      for (int q = 0; q < 6; ++q) to[q * step + t] = r[q];
-    }
+      for (int q = 0; q < 6; ++q) store_vector(to + q * step + t, r[q]);
+    });
   }
 }
 
@@ -230,23 +247,21 @@ void transform_sums(const Winograd& g, const float* m, Int step, Int row, Int co
   const Int line = g.line(), used = round_up(n, lanes), width = g.s.out_width();
   float *half = work, *lines = work + 24 * line, *pixels = work + 28 * line;
   for (Int q = 0; q < 6; ++q) {
-#pragma omp simd
-    for (Int t = 0; t < n; ++t) {
-      float d[6], r[4];
-      for (int p = 0; p < 6; ++p) d[p] = m[(p * 6 + q) * step + t];
+    in_vectors(n, [&]<class V>(V, Int t) {
+      V d[6], r[4];
+      for (int p = 0; p < 6; ++p) d[p] = load_vector<V>(m + (p * 6 + q) * step + t);
       winograd_sum(d, r);
-      for (int i = 0; i < 4; ++i) half[(i * 6 + q) * line + t] = r[i];
-    }
+      for (int i = 0; i < 4; ++i) store_vector(half + (i * 6 + q) * line + t, r[i]);
+    });
   }
   const Int first = column * Winograd::out, count = smaller(width - first, n * Winograd::out);
   for (Int i = 0; i < Winograd::out && row * Winograd::out + i < g.s.out_height(); ++i) {
-#pragma omp simd
-    for (Int t = 0; t < n; ++t) {
-      float d[6], r[4];
-      for (int q = 0; q < 6; ++q) d[q] = half[(i * 6 + q) * line + t];
+    in_vectors(n, [&]<class V>(V, Int t) {
+      V d[6], r[4];
+      for (int q = 0; q < 6; ++q) d[q] = load_vector<V>(half + (i * 6 + q) * line + t);
       winograd_sum(d, r);
-      for (int j = 0; j < 4; ++j) lines[j * line + t] = r[j];
-    }
+      for (int j = 0; j < 4; ++j) store_vector(lines + j * line + t, r[j]);
+    });
     join_lines(lines, line, used, pixels);
     write_pixels(to, pixels, count, to.plane + (row * Winograd::out + i) * width + first);
   }
@@ -258,21 +273,22 @@ void winograd_block(const Winograd& g, Int block, const X* x, const float* u, co
   const ConvShape& s = g.s;
   const Int column = block % g.across() * g.width, n = smaller(g.width, g.columns - column);
   const Int first = block / g.across() * g.height, last = smaller(first + g.height, g.rows * s.batch), tiles = (last - first) * n;
+  const Int patch_step = Winograd::step(s.in_channels * tiles), sum_step = Winograd::step(s.out_channels * tiles);
   float *patches = own, *sums = patches + g.patches(), *work = sums + g.sums();
   for (Int c = 0; c < s.in_channels; ++c)
     for (Int r = first; r < last; ++r)
       transform_patches(g, x + (r / g.rows * s.in_channels + c) * s.height * s.width, r % g.rows, column, n, patches + c * tiles + (r - first) * n,
-                        s.in_channels * tiles, work);
+                        patch_step, work);
   GemmArgs<float, float> product{s.out_channels, tiles, s.in_channels, u, s.in_channels, false, patches, tiles, false, sums, tiles};
   product.batch = Winograd::points;
-  product.stride_a = s.out_channels * s.in_channels;
-  product.stride_b = s.in_channels * tiles;
-  product.stride_c = s.out_channels * tiles;
+  product.stride_a = g.weight_step();
+  product.stride_b = patch_step;
+  product.stride_c = sum_step;
   gemm_kernels().f32(product);
   for (Int o = 0; o < s.out_channels; ++o)
     for (Int r = first; r < last; ++r) {
       Y* plane = y + (r / g.rows * s.out_channels + o) * s.out_height() * s.out_width();
-      transform_sums(g, sums + o * tiles + (r - first) * n, s.out_channels * tiles, r % g.rows, column, n, WinogradOutput<Y>{plane, bias ? bias[o] : 0.0f, accumulate},
+      transform_sums(g, sums + o * tiles + (r - first) * n, sum_step, r % g.rows, column, n, WinogradOutput<Y>{plane, bias ? bias[o] : 0.0f, accumulate},
                      work);
     }
 }
