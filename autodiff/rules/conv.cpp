@@ -8,6 +8,7 @@ namespace fm {
 namespace {
 
 Var push_conv(const Var& x, const Var& weight, const Var& bias, const Var& y, int stride, int padding) {
+  const DType result = y.dtype();
   TangentRows t;
   t.include(x, true, y.dim(0));
   t.include(weight, false, y.dim(0));
@@ -16,25 +17,27 @@ Var push_conv(const Var& x, const Var& weight, const Var& bias, const Var& y, in
   return y.with_tangent(push([&] {
     const Var dx = t.tangent(x, true), dw = t.tangent(weight, false), db = t.tangent(bias, false);
     Var dy;
-    if (dx.defined()) dy = conv2d(dx, weight.without_tangent(), db, stride, padding);
+    if (dx.defined()) dy = conv2d(dx, weight.without_tangent(), db, stride, padding, result);
     if (dw.defined()) {
-      const Var part = conv2d(t.value(x, true), dw, dx.defined() ? Var() : db, stride, padding);
+      const Var part = conv2d(t.value(x, true), dw, dx.defined() ? Var() : db, stride, padding, result);
       dy = dy.defined() ? dy + part : part;
     }
-    if (!dy.defined()) dy = expand(reshape(db, {1, db.numel(), 1, 1}), y.shape().with(0, t.rows));
+    if (!dy.defined()) dy = expand(reshape(cast(db, result), {1, db.numel(), 1, 1}), y.shape().with(0, t.rows));
     return dy;
   }));
 }
 
 }  // namespace
 
-Var conv2d(const Var& x, const Var& weight, const Var& bias, int stride, int padding) {
-  const Tensor vx = x.value(), vw = weight.value();
+Var conv2d(const Var& x, const Var& weight, const Var& bias, int stride, int padding) { return conv2d(x, weight, bias, stride, padding, x.dtype()); }
+
+Var conv2d(const Var& x, const Var& weight, const Var& bias, int stride, int padding, DType result) {
+  const Tensor vx = x.value(), vw = weight.value(), vb = bias.value();
   const ConvStep step{stride, padding};
-  const Var y = record("conv2d", conv2d(vx, vw, bias.value(), step), {&x, &weight, &bias}, [=](const Tensor& gy, Cotangents& g) {
-    if (g.wants(0)) g.add(0, conv2d_grad_input(gy, vw, vx.shape(), step));
-    if (g.wants(1)) g.add(1, conv2d_grad_weight(vx, gy, vw.shape(), step));
-    if (g.wants(2)) g.add(2, sum(gy, {0, 2, 3}));
+  const Var y = record("conv2d", conv2d(vx, vw, vb, step, result), {&x, &weight, &bias}, [=](const Tensor& gy, Cotangents& g) {
+    if (g.wants(0)) g.add(0, conv2d_grad_input(gy, vw, vx.shape(), step, vx.dtype()));
+    if (g.wants(1)) g.add(1, conv2d_grad_weight(vx, gy, vw.shape(), step).to(vw.dtype()));
+    if (g.wants(2)) g.add(2, sum(gy.to(vb.dtype()), {0, 2, 3}));
   });
   return push_conv(x, weight, bias, y, stride, padding);
 }

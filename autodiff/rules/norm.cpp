@@ -78,21 +78,4 @@ Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const V
   return norm("rms_norm_modulate", {NormKind::rms, eps, result}, x, weight, {}, shift, scale);
 }
 
-Var group_norm(const Var& x, const Var& weight, const Var& bias, std::int64_t groups, double eps) {
-  const Shape shape = x.shape();
-  if (shape.rank() < 3 || groups < 1 || shape[1] == 0 || shape[1] % groups != 0)
-    throw ShapeError("group_norm: x of shape " + to_string(shape) + " must be (B, C, ...), with C a multiple of the " + std::to_string(groups) + " groups");
-  std::int64_t width = shape[1] / groups;
-  for (int i = 2; i < shape.rank(); ++i) width *= shape[i];
-  const auto of_channels = [&](const Var& v, const char* what) {
-    if (v.shape() != Shape{shape[1]})
-      throw ShapeError(std::string("group_norm: ") + what + " " + to_string(v.shape()) + " does not fit " + std::to_string(shape[1]) + " channels");
-    return reshape(cast(v, x.dtype()), Shape::filled(shape.rank(), 1).with(1, shape[1]));
-  };
-  Var y = reshape(layer_norm(reshape(x, {shape[0], groups, width}), {}, {}, eps), shape);
-  if (weight.defined()) y = y * of_channels(weight, "weight");
-  if (bias.defined()) y = y + of_channels(bias, "bias");
-  return y;
-}
-
 }  // namespace fm

@@ -19,14 +19,6 @@ Var layer_norm_modulate(const Var& x, const Var& weight, const Var& bias, const 
 Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const Var& scale, double eps);
 Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const Var& scale, double eps, DType result);
 
-// Group norm (Wu & He 2018, arXiv:1803.08494) of x (B, C, ...), such as images (B, C, H, W). Cuts the C channels into `groups` runs of neighbors,
-// normalizes the C/groups * H*W numbers of each group of a sample, and multiplies channel c by weight[c] and adds bias[c] (both (C), or Var{}).
-// ShapeError if `groups` does not divide C, or if x has no positions. The result has x's type.
-//
-// It is layer_norm on rows of one group each, then one product and one sum with a number for each channel. These two read and write y once more
-// each, which is about two fifths of the time. On a GPU one warp computes a row, so few rows (B * groups) leave most of the GPU idle.
-Var group_norm(const Var& x, const Var& weight, const Var& bias, std::int64_t groups, double eps);
-
 // The same norms composed of primitive operations. Absent operands are Var{}.
 Var norm_reference(const NormForm& form, const Var& x, const Var& weight, const Var& bias, const Var& shift, const Var& scale);
 

@@ -22,6 +22,7 @@ struct Conv2d {
 
   // (B, in, H, W) -> (B, out, (H + 2 padding - kernel)/stride + 1, ...)
   Var operator()(const Var& x) const { return conv2d(x, weight, bias, stride, padding); }
+  Var operator()(const Var& x, DType result) const { return conv2d(x, weight, bias, stride, padding, result); }   // f32 for x in bf16
 };
 
 }  // namespace fm

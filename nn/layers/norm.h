@@ -1,6 +1,7 @@
 // Normalizations over the last dimension or over groups of channels, with the learned weight (and bias) that follows them.
 #pragma once
 
+#include "autodiff/rules/group_norm.h"
 #include "autodiff/rules/norm.h"
 #include "nn/layers/linear.h"
 
@@ -62,7 +63,9 @@ struct GroupNorm {                              // images (B,C,H,W): (x - mean) 
     fill(weight, 1);
     fill(bias, 0);
   }
-  Var operator()(const Var& x) const { return group_norm(x, weight, bias, groups, eps); }
+  Var operator()(const Var& x) const { return (*this)(x, x.dtype()); }
+  Var operator()(const Var& x, DType result) const { return group_norm(x, weight, bias, {groups, eps, false, result}); }
+  Var silu(const Var& x, DType result) const { return group_norm(x, weight, bias, {groups, eps, true, result}); }    // silu of the norm
 };
 
 }  // namespace fm

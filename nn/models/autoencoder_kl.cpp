@@ -31,26 +31,29 @@ Var through_levels(const char* list, const std::vector<VaeLevel>& levels, Var h)
 }  // namespace
 
 VaeResnet::VaeResnet(std::int64_t in, std::int64_t out, const AutoencoderKLConfig& c)
-    : norm1(in, c.groups, c.eps), norm2(out, c.groups, c.eps), conv1(in, out, 3, 1, 1), conv2(out, out, 3, 1, 1) {
+    : norm1(in, c.groups, c.eps), norm2(out, c.groups, c.eps), conv1(in, out, 3, 1, 1), conv2(out, out, 3, 1, 1), precision(c.precision) {
   if (in != out) conv_shortcut.emplace(in, out, 1, 1, 0);
 }
 
 Var VaeResnet::operator()(const Var& x) const {
-  const Var h = conv2(silu(norm2(conv1(silu(norm1(x))))));
-  return (conv_shortcut ? (*conv_shortcut)(x) : x) + h;
+  const DType type = block_type(precision, x), stream = x.dtype();
+  Var h = conv1(norm1.silu(x, type), type);
+  h = norm2.silu(h, type);
+  h = conv2(h, stream);
+  return (conv_shortcut ? (*conv_shortcut)(cast(x, type), stream) : x) + h;
 }
 
 VaeAttention::VaeAttention(std::int64_t width, const AutoencoderKLConfig& c)
-    : group_norm(width, c.groups, c.eps), to_q(width, width), to_k(width, width), to_v(width, width), to_out(width, width) {}
+    : group_norm(width, c.groups, c.eps), to_q(width, width), to_k(width, width), to_v(width, width), to_out(width, width), precision(c.precision) {}
 
 Var VaeAttention::operator()(const Var& x) const {
   const std::int64_t b = x.dim(0), c = x.dim(1), n = x.dim(2) * x.dim(3);
-  const Var tokens = transpose(reshape(group_norm(x), {b, c, n}), 1, 2);                        // (B,N,C), row-major positions
+  const Var tokens = transpose(reshape(group_norm(x, block_type(precision, x)), {b, c, n}), 1, 2);                        // (B,N,C), row-major positions
   const auto head = [&](const Linear& l) { return reshape(l(tokens), {b, 1, n, c}); };
   const Var q = head(to_q), k = head(to_k), v = head(to_v);
   const bool streams = !x.value().device().is_cuda() || c <= widest_head_on_gpu;
   const Var mixed = to_out(reshape(streams ? attention(q, k, v) : attention_reference(q, k, v), {b, n, c}));
-  return x + reshape(transpose(mixed, 1, 2), x.shape());
+  return x + cast(reshape(transpose(mixed, 1, 2), x.shape()), x.dtype());
 }
 
 VaeMiddle::VaeMiddle(std::int64_t width, const AutoencoderKLConfig& c) {
@@ -60,13 +63,17 @@ VaeMiddle::VaeMiddle(std::int64_t width, const AutoencoderKLConfig& c) {
 
 Var VaeMiddle::operator()(const Var& x) const { return resnets[1](attentions[0](resnets[0](x))); }
 
-VaeResample::VaeResample(std::int64_t width, bool down) : conv(width, width, 3, down ? 2 : 1, down ? 0 : 1) {}
+VaeResample::VaeResample(std::int64_t width, bool down, const AutoencoderKLConfig& c)
+    : conv(width, width, 3, down ? 2 : 1, down ? 0 : 1), precision(c.precision) {}
 
-Var VaeResample::operator()(const Var& x) const { return conv(conv.stride == 2 ? pad(pad(x, 3, 0, 1), 2, 0, 1) : upsample_nearest(x, 2)); }
+Var VaeResample::operator()(const Var& x) const {
+  const Var h = cast(x, block_type(precision, x));
+  return conv(conv.stride == 2 ? pad(pad(h, 3, 0, 1), 2, 0, 1) : upsample_nearest(h, 2), x.dtype());
+}
 
 VaeLevel::VaeLevel(std::int64_t in, std::int64_t out, std::int64_t count, bool last, bool down_, const AutoencoderKLConfig& c) : down(down_) {
   for (std::int64_t i = 0; i < count; ++i) resnets.emplace_back(i == 0 ? in : out, out, c);
-  if (!last) resamplers.emplace_back(out, down);
+  if (!last) resamplers.emplace_back(out, down, c);
 }
 
 Var VaeLevel::operator()(const Var& x) const {
@@ -80,28 +87,34 @@ VaeEncoder::VaeEncoder(const AutoencoderKLConfig& c)
     : conv_in(c.image_channels, c.widths.front(), 3, 1, 1),
       mid_block(c.widths.back(), c),
       conv_norm_out(c.widths.back(), c.groups, c.eps),
-      conv_out(c.widths.back(), 2 * c.latent_channels, 3, 1, 1) {
+      conv_out(c.widths.back(), 2 * c.latent_channels, 3, 1, 1),
+      precision(c.precision) {
   for (std::size_t i = 0; i < c.widths.size(); ++i)
     down_blocks.emplace_back(c.widths[i == 0 ? 0 : i - 1], c.widths[i], c.resnets, i + 1 == c.widths.size(), true, c);
 }
 
 Var VaeEncoder::operator()(const Var& image) const {
   const ModulePath path("encoder");
-  return conv_out(silu(conv_norm_out(mid_block(through_levels("down_blocks", down_blocks, conv_in(image))))));
+  const DType type = block_type(precision, image), stream = image.dtype();
+  const Var h = mid_block(through_levels("down_blocks", down_blocks, conv_in(cast(image, type), stream)));
+  return conv_out(conv_norm_out.silu(h, type), stream);
 }
 
 VaeDecoder::VaeDecoder(const AutoencoderKLConfig& c)
     : conv_in(c.latent_channels, c.widths.back(), 3, 1, 1),
       mid_block(c.widths.back(), c),
       conv_norm_out(c.widths.front(), c.groups, c.eps),
-      conv_out(c.widths.front(), c.image_channels, 3, 1, 1) {
+      conv_out(c.widths.front(), c.image_channels, 3, 1, 1),
+      precision(c.precision) {
   for (std::size_t i = c.widths.size(); i-- > 0;)
     up_blocks.emplace_back(c.widths[i + 1 == c.widths.size() ? i : i + 1], c.widths[i], c.resnets + 1, i == 0, false, c);
 }
 
 Var VaeDecoder::operator()(const Var& latent) const {
   const ModulePath path("decoder");
-  return conv_out(silu(conv_norm_out(through_levels("up_blocks", up_blocks, mid_block(conv_in(latent))))));
+  const DType type = block_type(precision, latent), stream = latent.dtype();
+  const Var h = through_levels("up_blocks", up_blocks, mid_block(conv_in(cast(latent, type), stream)));
+  return conv_out(conv_norm_out.silu(h, type), stream);
 }
 
 DiagonalGaussian::DiagonalGaussian(const Var& moments) {

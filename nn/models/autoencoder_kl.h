@@ -8,6 +8,8 @@
 // The encoder gives mean and log-variance of a normal distribution for each number of the latent. A generator models z = scale (mean + std n), with
 // n ~ N(0, I) drawn anew at every use of an image, and its samples are decoded by decode(z / scale). Pixels are not clamped.
 //
+// With precision = "bf16" the images between resnets, to which every resnet adds, are f32, and convolutions read bf16 (nn/precision.h).
+//
 // Widths of the attention's head above 256 (512 in kl-f8) exceed what the GPU's attention takes. There the matrix of scores, (h w)^2 numbers for each
 // image, lies in memory.
 #pragma once
@@ -20,6 +22,7 @@
 #include "nn/layers/conv.h"
 #include "nn/layers/linear.h"
 #include "nn/layers/norm.h"
+#include "nn/precision.h"
 
 namespace fm {
 
@@ -28,6 +31,7 @@ struct AutoencoderKLConfig {
   std::vector<std::int64_t> widths{128, 256, 512, 512};
   std::int64_t resnets = 2, groups = 32;
   double eps = 1e-6, scale = 0.18215;
+  std::string precision = "f32";
 
   template <class V> void visit(V&& v) {
     v("image_channels", image_channels, "channels of the image", range(1, 1024));
@@ -37,6 +41,8 @@ struct AutoencoderKLConfig {
     v("groups", groups, "groups of channels of the group norms; divides all widths", range(1, 65536));
     v("eps", eps, "epsilon of the group norms", above(0));
     v("scale", scale, "factor between the sampled latent and what a generator models; 0: not known, and measured on the training latents", at_least(0));
+    v("precision", precision, "type of convolutions and activations: f32, or bf16 with f32 sums, norms and images between residual blocks",
+      one_of({"f32", "bf16"}));
   }
 
   std::int64_t factor() const { return std::int64_t{1} << (widths.size() - 1); }       // side, in pixels, of the square that an element of the latent covers
@@ -46,6 +52,7 @@ struct VaeResnet {
   GroupNorm norm1, norm2;
   Conv2d conv1, conv2;
   std::optional<Conv2d> conv_shortcut;           // 1x1, if the width changes
+  std::string precision;
 
   VaeResnet(std::int64_t in, std::int64_t out, const AutoencoderKLConfig& c);
   template <class V> void visit(V&& v) {
@@ -61,6 +68,7 @@ struct VaeResnet {
 struct VaeAttention {                            // x + to_out(softmax(q k^T / sqrt(C)) v) over the positions, with q, k, v from the normalized x
   GroupNorm group_norm;
   Linear to_q, to_k, to_v, to_out;
+  std::string precision;
 
   VaeAttention(std::int64_t width, const AutoencoderKLConfig& c);
   template <class V> void visit(V&& v) {
@@ -89,8 +97,9 @@ struct VaeMiddle {                               // resnet, attention, resnet
 // pixel is repeated in a block of 2x2.
 struct VaeResample {
   Conv2d conv;
+  std::string precision;
 
-  VaeResample(std::int64_t width, bool down);
+  VaeResample(std::int64_t width, bool down, const AutoencoderKLConfig& c);
   template <class V> void visit(V&& v) { v("conv", conv); }
   Var operator()(const Var& x) const;            // (B,C,H,W) -> (B,C,H/2,W/2), rounded down, or (B,C,2H,2W)
 };
@@ -114,6 +123,7 @@ struct VaeEncoder {
   VaeMiddle mid_block;
   GroupNorm conv_norm_out;
   Conv2d conv_out;
+  std::string precision;
 
   explicit VaeEncoder(const AutoencoderKLConfig& c);
   template <class V> void visit(V&& v) {
@@ -132,6 +142,7 @@ struct VaeDecoder {
   VaeMiddle mid_block;                           // runs before up_blocks; listed after them, as published
   GroupNorm conv_norm_out;
   Conv2d conv_out;
+  std::string precision;
 
   explicit VaeDecoder(const AutoencoderKLConfig& c);
   template <class V> void visit(V&& v) {

@@ -4,10 +4,13 @@
 //   gx              = the transpose with respect to x applied to gy
 //   gw[o, c, u, v]  = sum over s, i, j of  gy[s, o, i, j] x[s, c, i * stride_h - pad_h + u, j * stride_w - pad_w + v]
 //
-// with x = 0 outside the image. All three are matrix products (gemm.h) with the matrix of patches of x, which is built block by block.
+// with x = 0 outside the image. All three are matrix products (gemm.h) with the matrix of patches of x, which is built block by block. On the CPU
+// f32 convolutions of 3x3 kernels with stride 1 use Winograd's algorithm (cpu/conv_winograd.h).
 #pragma once
 
 #include <cstdint>
+
+#include "tensor/dtype.h"
 
 namespace fm::kernels {
 
@@ -25,17 +28,20 @@ struct ConvShape {
   static std::int64_t out_size(std::int64_t room, std::int64_t stride) { return room < 0 ? 0 : room / stride + 1; }
 };
 
-// Results overwrite the old contents, or are added to them with `accumulate`. Results do not depend on the number of threads.
-template <class T>
+// Results overwrite the old contents, or are added to them with `accumulate`. Results do not depend on the number of threads. X and Y are the types of
+// x and y in memory; weights and bias have the type T of the computation, in which all sums are.
+template <class T, class X = T, class Y = X>
 struct ConvFunctions {
-  void (*forward)(const ConvShape&, const T* x, const T* w, const T* bias, T* y, bool accumulate);     // bias may be null
-  void (*grad_input)(const ConvShape&, const T* gy, const T* w, T* gx, bool accumulate);
-  void (*grad_weight)(const ConvShape&, const T* x, const T* gy, T* gw, bool accumulate);
+  void (*forward)(const ConvShape&, const X* x, const T* w, const T* bias, Y* y, bool accumulate);     // bias may be null
+  void (*grad_input)(const ConvShape&, const Y* gy, const T* w, X* gx, bool accumulate);
+  void (*grad_weight)(const ConvShape&, const X* x, const Y* gy, T* gw, bool accumulate);
 };
 
 struct ConvKernels {
   ConvFunctions<float> f32;
   ConvFunctions<double> f64;
+  ConvFunctions<float, bf16> half{};                 // of the CPU only
+  ConvFunctions<float, bf16, float> half_to_f32{};   // of the CPU only
 };
 
 }  // namespace fm::kernels

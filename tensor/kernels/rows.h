@@ -30,6 +30,8 @@ struct StreamTable {
   void (*gated_value)(const Gated&, X* y);
   void (*gated_push)(const Gated&, const X* dx, const S* dh, const S* dgate, Count ld, X* dy);
   void (*gated_pull)(const Gated&, const X* gy, S* gh, T* ggate, Count ld);
+
+  void (*group_norm_value)(const rows::GroupNorm<T, X>&, S* y) = nullptr;          // of the CPU only
 };
 
 // Operations on activations of type S only.

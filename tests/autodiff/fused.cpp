@@ -12,6 +12,7 @@
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/matmul.h"
+#include "autodiff/rules/group_norm.h"
 #include "autodiff/rules/norm.h"
 #include "autodiff/rules/softmax.h"
 #include "tensor/ops/index.h"

@@ -3,7 +3,7 @@
 //   full_size CASE IMAGE_SIZE PRECISION FOLDER
 //
 // reads FOLDER/weights.safetensors and inputs.safetensors, writes FOLDER/output.safetensors. CASE: rae-dinov2, rae-siglip2, rae-mae,
-// dit-teacher, dit-mean-flow.
+// dit-teacher, dit-mean-flow (DiT^DH), vae, dit-xl-2, sit-xl-2, mean-flow-xl-2.
 #include <fmt/format.h>
 
 #include <exception>
@@ -11,6 +11,8 @@
 #include <string>
 
 #include "autodiff/jvp.h"
+#include "autodiff/rules/linear.h"
+#include "nn/models/autoencoder_kl.h"
 #include "nn/models/presets.h"
 #include "nn/models/published_weights.h"
 #include "tensor/error.h"
@@ -39,25 +41,66 @@ NamedTensors run_rae(const std::string& kind, std::int64_t image_size, const std
   return {{"latent", z}, {"decoded", decoded(folder.input("z"))}, {"round trip", decoded(z)}};
 }
 
-NamedTensors run_dit(bool mean_flow, std::int64_t image_size, const std::string& precision, const Folder& folder) {
-  DitDhConfig c = dit_dh("XL", image_size, mean_flow);
-  c.precision = precision;
-  DitDh model = [&] {
-    const ShapesOnly shapes;
-    return DitDh(c);
-  }();
-  adopt_state(model, folder.weights("dit"));
-  const Tensor x = folder.input("x"), r = folder.input("r"), t = folder.input("t"), labels = folder.input("labels").to(DType::i64);
-  if (!mean_flow) return {{"velocity", model(x, t, labels).value()}};
-  const auto u = [&](const Var& z, const Var& a, const Var& b) { return model(z, a, b, labels); };
-  const auto [value, derivative] = jvp(u, at(x, r, t), along(folder.input("v"), zero, 1.0));
+struct FlowInputs {
+  Tensor x, r, t, labels;
+  explicit FlowInputs(const Folder& f) : x(f.input("x")), r(f.input("r")), t(f.input("t")), labels(f.input("labels").to(DType::i64)) {}
+};
+
+template <class M> NamedTensors with_derivative(const M& model, const FlowInputs& in, const Folder& folder) {
+  const auto u = [&](const Var& z, const Var& a, const Var& b) { return model(z, a, b, in.labels); };
+  const auto [value, derivative] = jvp(u, at(in.x, in.r, in.t), along(folder.input("v"), zero, 1.0));
   return {{"average velocity", value.value()}, {"derivative", derivative}};
 }
 
+// A model whose values are never drawn, because the file has all of them.
+template <class M, class C> M adopted(const C& config, const NamedTensors& tensors) {
+  M model = [&] {
+    const ShapesOnly shapes;
+    return M(config);
+  }();
+  adopt_state(model, tensors);
+  return model;
+}
+
+NamedTensors run_dit(bool mean_flow, std::int64_t image_size, const std::string& precision, const Folder& folder) {
+  DitDhConfig c = dit_dh("XL", image_size, mean_flow);
+  c.precision = precision;
+  const DitDh model = adopted<DitDh>(c, folder.weights("dit"));
+  const FlowInputs in(folder);
+  if (mean_flow) return with_derivative(model, in, folder);
+  return {{"velocity", model(in.x, in.t, in.labels).value()}};
+}
+
+NamedTensors run_plain_dit(const std::string& kind, std::int64_t image_size, const std::string& precision, const Folder& folder) {
+  DitConfig c = dit("XL/2", image_size, kind == "mean-flow");
+  c.precision = precision;
+  c.learn_sigma = kind == "dit";
+  const Dit model = adopted<Dit>(c, Safetensors(folder.path / "weights.safetensors").tensors());
+  const FlowInputs in(folder);
+  if (c.mean_flow) return with_derivative(model, in, folder);
+  return {{c.learn_sigma ? "all channels" : "velocity", model.all_channels(in.x, in.t, in.labels).value()}};
+}
+
+NamedTensors run_vae(const std::string& precision, const Folder& folder) {
+  AutoencoderKLConfig c;
+  c.precision = precision;
+  const AutoencoderKL model = adopted<AutoencoderKL>(c, folder.weights("vae"));
+  const Tensor moments = model.moments(folder.input("images")).value();
+  const auto decoded = [&](const Tensor& z) { return model.decode(z).value(); };
+  return {{"moments", moments}, {"decoded", decoded(folder.input("z"))}, {"round trip", decoded(DiagonalGaussian(moments).mean.value())}};
+}
+
+NamedTensors outputs(const std::string& name, std::int64_t image_size, const std::string& precision, const Folder& folder) {
+  if (name.starts_with("rae-")) return run_rae(name.substr(4), image_size, precision, folder);
+  if (name == "dit-teacher" || name == "dit-mean-flow") return run_dit(name == "dit-mean-flow", image_size, precision, folder);
+  if (name == "vae") return run_vae(precision, folder);
+  for (const std::string kind : {"dit", "sit", "mean-flow"})
+    if (name == kind + "-xl-2") return run_plain_dit(kind, image_size, precision, folder);
+  throw ConfigError("no case '" + name + "'");
+}
+
 void run(const std::string& name, std::int64_t image_size, const std::string& precision, const Folder& folder) {
-  const bool is_rae = name.starts_with("rae-"), mean_flow = name == "dit-mean-flow";
-  if (!is_rae && !mean_flow && name != "dit-teacher") throw ConfigError("no case '" + name + "'");
-  NamedTensors output = is_rae ? run_rae(name.substr(4), image_size, precision, folder) : run_dit(mean_flow, image_size, precision, folder);
+  NamedTensors output = outputs(name, image_size, precision, folder);
   for (auto& entry : output) entry.second = entry.second.contiguous();
   save_safetensors(folder.path / "output.safetensors", output);
 }

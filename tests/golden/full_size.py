@@ -1,5 +1,6 @@
 # The models at full size against PyTorch, with random weights: RAE (an encoder of size B, the XL decoder) and DiT^DH-XL, teacher and
-# MeanFlow variant with its derivative. Weights are drawn once into a temporary folder (3.4 GB for DiT^DH), read by both sides, and removed.
+# MeanFlow variant with its derivative; SD-VAE against diffusers' AutoencoderKL; DiT-XL/2, SiT-XL/2 and MeanFlow-XL/2 with its derivative.
+# Weights are drawn once into a temporary folder (3.4 GB for DiT^DH), read by both sides, and removed. Case vae needs `pip install diffusers`.
 #
 #   ninja -C build tests/full_size
 #   python3 tests/golden/full_size.py build/tests/full_size [--image-size 256] [--cases rae-dinov2,...] [--folder /tmp]
@@ -36,6 +37,11 @@ def dit_sizes(side, mean_flow):
 
 def drawn(seed, shape, deviation=1.0, mean=0.0):
     return torch.normal(mean, deviation, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def plain_dit_sizes(side, kind):
+    return m.Sizes(side=side, channels=4, out_channels=8 if kind == "dit" else 4, patch=2, width=1152, depth=28, heads=16, classes=1000,
+                   mean_flow=kind == "mean-flow")
 
 
 def weights(tables):
@@ -83,6 +89,13 @@ def rae_case(kind, image_size):
     return shapes, weights({"decoder_pos_embed": m.sin_cos_positions(side, d.width, True)}), inputs, compute
 
 
+def with_derivative(u, x):
+    """u(z, r, t) and its derivative along (v, 0, 1)"""
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        value, derivative = torch.func.jvp(u, (x["x"], x["r"], x["t"]), (x["v"], torch.zeros(1).to(x["r"]), torch.ones(1).to(x["t"])))
+    return {"average velocity": value, "derivative": derivative}
+
+
 def dit_case(mean_flow, image_size):
     side = image_size // 16
     c, latent = dit_sizes(side, mean_flow), (1, 768, side, side)
@@ -93,16 +106,48 @@ def dit_case(mean_flow, image_size):
         labels = x["labels"].long()
         if not mean_flow:
             return {"velocity": m.dit(w, c, x["x"], x["t"], labels)}
-        u = lambda z, r, t: m.dit(w, c, z, t, labels, r)
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            value, derivative = torch.func.jvp(u, (x["x"], x["r"], x["t"]), (x["v"], torch.zeros(1).to(x["r"]), torch.ones(1).to(x["t"])))
-        return {"average velocity": value, "derivative": derivative}
+        return with_derivative(lambda z, r, t: m.dit(w, c, z, t, labels, r), x)
 
     return m.dit_shapes(c), weights(m.fixed_tables(c)), inputs, compute
 
 
+def vae_case(image_size):
+    """diffusers' own class is the peer, so that names, order and shapes are checked too."""
+    import diffusers
+    blocks = dict(down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4, block_out_channels=[128, 256, 512, 512])
+    with torch.device("meta"):
+        peer = diffusers.AutoencoderKL(layers_per_block=2, latent_channels=4, sample_size=256, **blocks)
+    shapes = [(name, tuple(t.shape)) for name, t in peer.state_dict().items()]
+    inputs = {"images": torch.rand((1, 3, image_size, image_size), generator=torch.Generator().manual_seed(1)) * 2 - 1,
+              "z": drawn(2, (1, 4, image_size // 8, image_size // 8))}
+
+    def compute(w, x):
+        peer.load_state_dict({name: w[name] for name, _ in shapes}, assign=True)
+        moments = lambda images: peer.encode(images).latent_dist.parameters
+        mean = moments(x["images"])[:, :4]
+        return {"moments": moments(x["images"]), "decoded": peer.decode(x["z"]).sample, "round trip": peer.decode(mean).sample}
+
+    return shapes, weights({}), inputs, compute
+
+
+def plain_dit_case(kind, image_size):
+    """DiT's file as published, with the channels of sigma, at a time between 0 and 999; SiT's velocity; MeanFlow's u and du/dt."""
+    c, latent = plain_dit_sizes(image_size // 8, kind), (1, 4, image_size // 8, image_size // 8)
+    inputs = {"x": drawn(1, latent), "v": drawn(2, latent), "r": torch.tensor([0.25]), "t": torch.tensor([350.0 if kind == "dit" else 0.75]),
+              "labels": torch.tensor([207.0])}
+
+    def compute(w, x):
+        labels = x["labels"].long()
+        if kind != "mean-flow":
+            return {"all channels" if kind == "dit" else "velocity": m.plain_dit(w, c, x["x"], x["t"], labels)}
+        return with_derivative(lambda z, r, t: m.plain_dit(w, c, z, t, labels, r), x)
+
+    return m.plain_dit_shapes(c), weights({"pos_embed": m.sin_cos_positions(image_size // 16, c.width, False)}), inputs, compute
+
+
 def cases(image_size):
-    return {**{f"rae-{kind}": lambda kind=kind: rae_case(kind, image_size) for kind in m.ENCODERS},
+    plain = {f"{kind}-xl-2": lambda kind=kind: plain_dit_case(kind, image_size) for kind in ("dit", "sit", "mean-flow")}
+    return {"vae": lambda: vae_case(image_size), **plain, **{f"rae-{kind}": lambda kind=kind: rae_case(kind, image_size) for kind in m.ENCODERS},
             "dit-teacher": lambda: dit_case(False, image_size), "dit-mean-flow": lambda: dit_case(True, image_size)}
 
 
@@ -140,7 +185,7 @@ def compare(name, case, program, folder, image_size):
 parser = argparse.ArgumentParser()
 parser.add_argument("program")
 parser.add_argument("--image-size", type=int, default=256)
-parser.add_argument("--cases", default="rae-dinov2,rae-siglip2,rae-mae,dit-teacher,dit-mean-flow")
+parser.add_argument("--cases", default="rae-dinov2,rae-siglip2,rae-mae,dit-teacher,dit-mean-flow,vae,dit-xl-2,sit-xl-2,mean-flow-xl-2")
 parser.add_argument("--folder", default=None, help="where the temporary folder is made; 4 GB")
 options = parser.parse_args()
 chosen = cases(options.image_size)

@@ -1,4 +1,4 @@
-# RAE's encoders and decoder and DiT^DH as plain functions of a dictionary of weights, written from their description (shapes, names and
+# RAE's encoders and decoder, DiT^DH and DiT as plain functions of a dictionary of weights, written from their description (shapes, names and
 # equations; sources beside each) with PyTorch's own operations: what make_models.py and full_size.py compare the C++ models with.
 # Every model is a list of (name, shape) in the order of its published state dictionary, and a function of (weights, sizes, inputs).
 import json
@@ -276,6 +276,50 @@ def dit(w, c, x, t, y, r=None):
     shift, scale = linear(w, "final_layer.adaLN_modulation.1", F.silu(s)).chunk(2, -1)
     out = linear(w, "final_layer.linear", rms_norm(w, "final_layer.norm_final", h) * (1 + scale) + shift)
     return out.transpose(1, 2).reshape(x.shape)
+
+
+# ---- DiT, which SiT uses as a velocity, and its variant with two times for MeanFlow (Peebles & Xie 2023; Geng et al. 2025) -----------------
+
+
+def plain_dit_shapes(c):
+    """c: side (of the latent), channels, out_channels, patch, width, depth, heads, classes, mean_flow"""
+    d, p, n = c.width, c.patch, (c.side // c.patch) ** 2
+    embedder = lambda name: linear_shapes(name + ".mlp.0", d, 256) + linear_shapes(name + ".mlp.2", d, d)
+    shapes = [("pos_embed", (1, n, d)), ("x_embedder.proj.weight", (d, c.channels, p, p)), ("x_embedder.proj.bias", (d,))]
+    shapes += embedder("t_embedder") + (embedder("r_embedder") if c.mean_flow else [])
+    shapes += [("y_embedder.embedding_table.weight", (c.classes + 1, d))]
+    for name in (f"blocks.{i}" for i in range(c.depth)):
+        shapes += linear_shapes(name + ".attn.qkv", 3 * d, d) + linear_shapes(name + ".attn.proj", d, d)
+        shapes += linear_shapes(name + ".mlp.fc1", 4 * d, d) + linear_shapes(name + ".mlp.fc2", d, 4 * d)
+        shapes += linear_shapes(name + ".adaLN_modulation.1", 6 * d, d)
+    return shapes + linear_shapes("final_layer.linear", p * p * c.out_channels, d) + linear_shapes("final_layer.adaLN_modulation.1", 2 * d, d)
+
+
+def cosine_embedding(w, name, t):
+    """256 cosines and sines of t, from frequency 1 down to almost 1/10000, then an MLP."""
+    frequencies = 10000.0 ** -(torch.arange(128, dtype=torch.float64) / 128)
+    angles = t[:, None] * frequencies.to(t)
+    return linear(w, name + ".mlp.2", F.silu(linear(w, name + ".mlp.0", torch.cat([angles.cos(), angles.sin()], 1))))
+
+
+def plain_dit(w, c, x, t, y, r=None):
+    """Noisy latent (B,C,S,S), times, labels -> all output channels (B,out_channels,S,S); with c.mean_flow the average velocity from r to t."""
+    condition = cosine_embedding(w, "t_embedder", t) + F.embedding(y, w["y_embedder.embedding_table.weight"])
+    if c.mean_flow:
+        condition = condition + cosine_embedding(w, "r_embedder", t - r)
+    condition = F.silu(condition)[:, None]
+    modulated = lambda h, shift, scale: F.layer_norm(h, h.shape[-1:], eps=1e-6) * (1 + scale) + shift
+    h = F.conv2d(x, w["x_embedder.proj.weight"], w["x_embedder.proj.bias"], stride=c.patch).flatten(2).transpose(1, 2) + w["pos_embed"]
+    for name in (f"blocks.{i}" for i in range(c.depth)):
+        shift1, scale1, gate1, shift2, scale2, gate2 = linear(w, name + ".adaLN_modulation.1", condition).chunk(6, -1)
+        q, k, v = linear(w, name + ".attn.qkv", modulated(h, shift1, scale1)).chunk(3, -1)
+        h = h + gate1 * linear(w, name + ".attn.proj", attend(q, k, v, c.heads))
+        hidden = F.gelu(linear(w, name + ".mlp.fc1", modulated(h, shift2, scale2)), approximate="tanh")
+        h = h + gate2 * linear(w, name + ".mlp.fc2", hidden)
+    shift, scale = linear(w, "final_layer.adaLN_modulation.1", condition).chunk(2, -1)
+    tokens, grid = linear(w, "final_layer.linear", modulated(h, shift, scale)), c.side // c.patch
+    pixels = tokens.unflatten(2, (c.patch, c.patch, c.out_channels)).unflatten(1, (grid, grid))        # b i j y x c
+    return torch.einsum("bijyxc->bciyjx", pixels).reshape(len(x), c.out_channels, c.side, c.side)
 
 
 # ---- files -------------------------------------------------------------------------------------------------------------------------------

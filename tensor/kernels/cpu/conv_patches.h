@@ -51,19 +51,19 @@ FM_INLINE void for_each_piece(const ConvShape& s, Int u, Int v, Range pixels, co
   }
 }
 
-template <class T>
-void gather_patches(const ConvShape& s, const T* image, Range channels, Range pixels, T* patches) {
+template <class T, class X>
+void gather_patches(const ConvShape& s, const X* image, Range channels, Range pixels, T* patches) {
   for (Int c = channels.begin; c < channels.end; ++c)
     for (Int u = 0; u < s.kernel_h; ++u)
       for (Int v = 0; v < s.kernel_w; ++v, patches += pixels.size())
         for_each_piece(s, u, v, pixels, [&](const Piece& piece, Int at) {
           T* to = patches + at - piece.begin;
-          const T* from = image + (c * s.height + piece.image_row) * s.width + piece.image_column;
+          const X* from = image + (c * s.height + piece.image_row) * s.width + piece.image_column;
           for (Int j = piece.begin; j < piece.first; ++j) to[j] = 0;
           if (s.stride_w == 1)
-            for (Int j = piece.first; j < piece.last; ++j) to[j] = from[j - piece.first];
+            for (Int j = piece.first; j < piece.last; ++j) to[j] = T(from[j - piece.first]);
           else
-            for (Int j = piece.first; j < piece.last; ++j) to[j] = from[(j - piece.first) * s.stride_w];
+            for (Int j = piece.first; j < piece.last; ++j) to[j] = T(from[(j - piece.first) * s.stride_w]);
           for (Int j = piece.last; j < piece.end; ++j) to[j] = 0;
         });
 }

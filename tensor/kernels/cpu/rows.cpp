@@ -2,6 +2,7 @@
 
 #include "tensor/kernels/cpu/lane.h"
 #include "tensor/kernels/rows/gates.h"
+#include "tensor/kernels/rows/group_norm.h"
 #include "tensor/kernels/rows/norm.h"
 #include "tensor/kernels/rows/rope.h"
 #include "tensor/kernels/rows/softmax.h"
@@ -42,6 +43,10 @@ template <bool centred, class T, class S, class X> void norm_pull(const Norm<T, 
   };
   if (partial_w) combine(partial_w, t.gweight);
   if (partial_b) combine(partial_b, t.gbias);
+}
+
+template <class T, class S, class X> void group_norm_value(const rows::GroupNorm<T, X>& a, S* y) {
+  parallel_for(a.rows, 8 * a.channels * a.pixels, [&](Count r) { rows::group_norm_value(Lane{}, a, r, y); });
 }
 
 template <class T> void softmax_value(Count rows, Count n, const T* x, T* y) {
@@ -99,7 +104,8 @@ template <class T> void cross_entropy_pull(const CrossEntropy<T>& a, const T* gl
 template <class T, class S, class X> constexpr StreamTable<T, S, X> on_stream() {
   return {norm_value<true, T, S, X>,  norm_push<true, T, S, X>,  norm_pull<true, T, S, X>,
           norm_value<false, T, S, X>, norm_push<false, T, S, X>, norm_pull<false, T, S, X>,
-          gated_value<S, X>,          gated_push<S, X>,          gated_pull<T, S, X>};
+          gated_value<S, X>,          gated_push<S, X>,          gated_pull<T, S, X>,
+          group_norm_value<T, S, X>};
 }
 template <class T, class S = T> constexpr ActivationTable<T, S> activations() {
   return {on_stream<T, S, S>(), swiglu_value<S>, swiglu_push<S>, swiglu_pull<S>, rope<false, T, S>, rope<true, T, S>};

@@ -31,6 +31,20 @@ struct Norm {
   T* rstd = nullptr;          // (rows)
 };
 
+// y = act((x - mean) rstd w[c] + b[c]) for images (batch, groups * channels, pixels): a row is a group of `channels` neighboring channels of one image.
+// weight and bias may each be null. act is SiLU or the identity.
+template <class T, class X>
+struct GroupNorm {
+  std::int64_t rows = 0, groups = 1, channels = 1, pixels = 1;
+  T eps = T(1e-6);
+  const X* x = nullptr;       // (rows, channels * pixels)
+  const T* weight = nullptr;  // (groups * channels)
+  const T* bias = nullptr;
+  bool silu = false;
+  T* mean = nullptr;          // (rows), written
+  T* rstd = nullptr;
+};
+
 template <class T, class S = T, class X = S>
 struct NormPush {
   const X* dx = nullptr;
