@@ -8,6 +8,7 @@
 #include "data/report/csv.h"
 #include "flowmap/training/chain/training_run.h"
 #include "nn/flops/activations.h"
+#include "nn/models/published_names.h"
 #include "tensor/narrow.h"
 
 using namespace fm;
@@ -91,7 +92,7 @@ int sample(SampleCommand& c, Context& context) {
     throw ConfigError(
         "--out is a run's folder and --dit are weights without one: give one of them (images go to --pngs, --npz and --grid)");
   if (!c.published.given() && !(c.published.decoder.empty() && c.published.vae.empty()))
-    throw ConfigError(fmt::format("--{} needs --dit, the weights that generate its latents", c.published.vae.empty() ? "decoder" : "vae"));
+    throw ConfigError(fmt::format("--{} needs --dit, the weights that generate its latents", c.published.vae.empty() ? weights_part::decoder : weights_part::vae));
   if (c.recipe.guidance_from > c.recipe.guidance_to)
     throw ConfigError(fmt::format("--guidance-from {} --guidance-to {}: no time lies between these values: exchange them", c.recipe.guidance_from, c.recipe.guidance_to));
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };

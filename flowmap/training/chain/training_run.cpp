@@ -72,7 +72,7 @@ void TrainingRun::compare_with_run() const {
     const auto is = [&](std::initializer_list<const char*> keys) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
     const bool decides = key.starts_with("rae.") || key.starts_with("vae.model.") || recipe_.network.decides(key) ||
         is({"identity.normalize", "data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "vae_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
-    const bool of_computing = is({"rae.encoder.precision", "rae.decoder.precision"});
+    const bool of_computing = is({"rae.encoder.precision", "rae.decoder.precision", "vae.model.precision"});
     if (decides && !of_computing && change.find(" was ") != std::string::npos) differences.push_back(change);
   }
   if (differences.empty()) return;
