@@ -22,7 +22,7 @@ fs::path recipe_file(const fs::path& folder, const std::string& space, const std
   return file;
 }
 
-Recipe recipe_of(const fs::path& file) {
+Recipe recipe_in(const fs::path& file) {
   Recipe r;
   load_toml_file(list_fields(r), file);
   r.resolve_with_data();
@@ -51,7 +51,7 @@ Result ablate(const fs::path& a, const fs::path& b, const fs::path& out, const A
 
 TEST_CASE("--what latents trains two spaces with and without guidance, and its table has their costs; a second call trains nothing") {
   const TempFolder folder;
-  const fs::path a = recipe_file(folder, "rae"), b = recipe_file(folder, "vae"), out = folder / "out";
+  const fs::path a = recipe_file(folder.path(), "rae"), b = recipe_file(folder.path(), "vae"), out = folder / "out";
   succeeds(ablate(a, b, out, {"--mfd.loop.batch", "8"}));               // options are for both sides
   std::vector<Cells> table = lines_of(out / "ablate/latents/trials.csv");
   std::vector<std::string> names;
@@ -59,7 +59,7 @@ TEST_CASE("--what latents trains two spaces with and without guidance, and its t
     if (line["calls"] == "1") names.push_back(line["variant"]);
   CHECK(names == std::vector<std::string>{"rae, mfd guided", "rae, mfd unguided", "rae, mft guided", "rae, mft unguided", "vae, mfd guided", "vae, mfd unguided",
                                           "vae, mft guided", "vae, mft unguided"});
-  const Recipe of_b = recipe_of(b);
+  const Recipe of_b = recipe_in(b);
   for (Cells& line : table) {
     CHECK(fs::exists(out / line["folder"] / "checkpoints/latest/ema.safetensors"));
     CHECK(std::isfinite(std::stod(line["frechet"])));
@@ -94,7 +94,7 @@ TEST_CASE("--what latents trains two spaces with and without guidance, and its t
 
 TEST_CASE("--what latents: the four flow maps of a side differ in the source of velocity and in guidance alone") {
   const TempFolder folder;
-  const Recipe r = recipe_of(recipe_file(folder, "vae", "[mfd.objective.pairs]\ndiagonal_share = 0.4\n"));
+  const Recipe r = recipe_in(recipe_file(folder.path(), "vae", "[mfd.objective.pairs]\ndiagonal_share = 0.4\n"));
   const std::vector<Variant> list = latents_variants(r);
   REQUIRE(list.size() == 4);
   CHECK(list[0].recipe.guidance == 2);
@@ -121,11 +121,11 @@ TEST_CASE("--what latents: the four flow maps of a side differ in the source of 
 
 TEST_CASE("--what latents refuses sides that differ in more than the latent space, and options of other comparisons") {
   const TempFolder folder;
-  const fs::path a = recipe_file(folder, "rae"), b = recipe_file(folder, "vae"), out = folder / "out";
+  const fs::path a = recipe_file(folder.path(), "rae"), b = recipe_file(folder.path(), "vae"), out = folder / "out";
   refused(ablate(a, {}, out), exit_code::usage, "--what latents needs --against");
   refused(ablate(a, a, out), exit_code::usage, "both recipes have space = \"rae\"");
   refused(ablate(a, b, out, {"--guidance", "1"}), exit_code::usage, "guidance is 1: give a scale above 1");
-  const fs::path other = recipe_file(folder, "vae", "[cmt.objective.labels]\nprobability = 0.3\n");
+  const fs::path other = recipe_file(folder.path(), "vae", "[cmt.objective.labels]\nprobability = 0.3\n");
   refused(ablate(a, other, out), exit_code::usage, "cmt.objective.labels.probability is 0.1 on one side and 0.3");
   refused(ablate(a, b, out, {"--vary", "guidance=1,2"}), exit_code::usage, "--vary");
   refused(ablate(a, b, out, {"--equal", "time"}), exit_code::usage, "--equal time");
