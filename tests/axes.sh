@@ -11,7 +11,7 @@
 set -eu
 cd "$1"
 names='(AutoencoderKL|Dit|Rae|Judge)([A-Z][A-Za-z]*)?'
-homes='^(nn/models/|nn/backbones/|nn/flops/|flowmap/training/(rae_space|judge_features)\.|flowmap/training/chain/(space_rae|stage_judge|stage_encoder|stage_decoder)\.|flowmap/training/chain/recipe\.h|flowmap/training/published\.)'
+homes='^(nn/models/|nn/backbones/|nn/flops/|flowmap/training/(rae_space|judge_features)\.|flowmap/training/chain/(space_rae|stage_judge|stage_encoder|stage_decoder)\.|flowmap/training/chain/recipe\.h|flowmap/training/published(_sit)?\.)'
 rows='^(flowmap/training/backbones\.h|flowmap/training/chain/(feature_rows|stages)\.cpp):'       # a row each
 remaining='apps/inspect/reported_runs.cpp 1'
 found=$(grep -rnE --include='*.h' --include='*.cpp' "(^|[^A-Za-z0-9_])$names([^A-Za-z0-9_]|\$)" tensor autodiff data nn flowmap apps |
