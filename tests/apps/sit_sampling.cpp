@@ -133,7 +133,7 @@ TEST_CASE("REG: latent and class token move together, both guided, and the token
   CHECK(largest_difference(run_reg(5, 2.3, 0.85), run_reg(5, 2.3, 1)) > 8);
   CHECK(largest_difference(run_reg(5, 1, 1), run_reg(5, 2.3, 1)) > 8);
   for (const char* solver : {"heun", "sde"}) CHECK(pixels(files().reg, {"--steps", "5", "--solver", solver}).size() == 2 * picture);
-  CHECK(largest_difference(pixels(files().reg, {"--solver", "dopri5"}), pixels(files().reg, {"--steps", "60", "--solver", "heun"})) <= 1);
+  CHECK(largest_difference(pixels(files().reg, {"--solver", "dopri5"}), pixels(files().reg, {"--steps", "60", "--solver", "heun"})) <= 6);
   CHECK(largest_difference(pixels(files().reg, {"--steps", "2", "--batch", "1"}), pixels(files().reg, {"--steps", "2", "--batch", "2"})) <= 1);
 }
 
