@@ -28,7 +28,7 @@ struct ConvertCommand {
     v("names", names,
       "style of the tensor names in the new file: ours (Hugging Face's for encoders and a VAE), meta (Meta's DINOv2), rae (with RAE's prefixes), compvis (for a VAE)",
       one_of({"ours", "meta", "rae", "compvis"}), flag("names"), basic());
-    v("origin", origin, "with --part sit, the code that made a file without the tensors to tell: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: by the tensors",
+    v("origin", origin, "with --part sit, the code that wrote the file, if its tensors leave it open: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: decided by the tensors",
       ChoiceRule{dit_origins()}, flag("origin"));
     v("latent_size", latent_size, "with --part sit, the side of the latents of a Flax file, which does not contain it", range(1, 4096), flag("latent-size"));
     v("dtype", dtype, "element type of floating-point tensors", one_of({"same", "f32", "bf16", "f64"}), flag("dtype"), basic());

@@ -8,7 +8,6 @@
 #include "data/report/csv.h"
 #include "flowmap/training/chain/training_run.h"
 #include "nn/flops/activations.h"
-#include "nn/models/published_names.h"
 #include "tensor/narrow.h"
 
 using namespace fm;
@@ -91,8 +90,8 @@ int sample(SampleCommand& c, Context& context) {
   if (c.published.given() && !context.launch.out.empty())
     throw ConfigError(
         "--out is a run's folder and --dit are weights without one: give one of them (images go to --pngs, --npz and --grid)");
-  if (!c.published.given() && !(c.published.decoder.empty() && c.published.vae.empty()))
-    throw ConfigError(fmt::format("--{} needs --dit, the weights that generate its latents", c.published.vae.empty() ? weights_part::decoder : weights_part::vae));
+  for (const auto& [name, file] : {std::pair{"--decoder", &c.published.decoder}, {"--vae", &c.published.vae}})
+    if (!c.published.given() && !file->empty()) throw ConfigError(fmt::format("{} needs --dit, the weights that generate its latents", name));
   if (c.recipe.guidance_from > c.recipe.guidance_to)
     throw ConfigError(fmt::format("--guidance-from {} --guidance-to {}: no time lies between these values: exchange them", c.recipe.guidance_from, c.recipe.guidance_to));
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };

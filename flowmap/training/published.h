@@ -26,7 +26,7 @@ struct PublishedConfig {
     v("latent_scale", latent_scale, "factor of the latents of --vae, which are divided by it; 0: from config.json beside the file, else 0.18215", flag("latent-scale"),
       at_least(0));
     v("origin", origin,
-      "code that made a file --dit without the tensors to tell: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: by the tensors", flag("origin"),
+      "code that wrote the file --dit, if its tensors leave it open: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: decided by the tensors", flag("origin"),
       ChoiceRule{dit_origins()});
     v("latent_size", latent_size, "side of the latents of a Flax file, which does not contain it", flag("latent-size"), range(1, 4096));
     v("stats", stats, "variance and mean of the latents (stat.pt); none: the model was trained on latents that were not normalized", flag("stats"),

@@ -60,7 +60,7 @@ struct DitConfig {
     v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32",
       one_of({"f32", "bf16"}));
     v("origin", origin,
-      "code that made a published file, where its tensors do not tell: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: by the tensors",
+      "code that wrote a published file, if its tensors leave it open: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: decided by the tensors",
       ChoiceRule{dit_origins()});
   }
 

@@ -68,7 +68,7 @@ std::int64_t side_of(std::int64_t tokens) {
   return side;
 }
 
-// The tensors that tell what a file is.
+// The tensors that distinguish files.
 struct Traits {
   bool two_times, sigma, class_token;
 };

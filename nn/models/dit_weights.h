@@ -8,7 +8,7 @@
 // for the first layer of the embedding of times, and the opposite sign of the last layer. So a file of SiT becomes an ordinary velocity when it is
 // loaded. Facts: sdvae-sit.md 2.2, 2.3, 2.5, 3.1.
 //
-// Tensors alone do not tell all files apart. `origin` says what a file is:
+// Tensors alone do not distinguish all files. `origin` names the code that wrote a file:
 //
 //   origin      the file                                    auto, without this setting
 //   sit         SiT, with or without its second half of     a second half of channels is taken as SiT's

@@ -97,7 +97,7 @@ TEST_CASE("SiT and REPA: Euler's method on times evenly from 1 to 0, latents div
   const Dit plain = random_sit(2);
   const auto of_plain = [&](const Tensor& z, const Tensor& t) { return plain(z, 1.0 - t, labels()).value() * -1.0; };
   check_pixels(pixels(files().sit_plain, {"--steps", "3", "--origin", "sit"}), decoded(euler(of_plain, 3)));
-  CHECK(largest_difference(pixels(files().sit_plain, {"--steps", "3"}), decoded(euler(of_plain, 3))) > 1);
+  CHECK(largest_difference(pixels(files().sit_plain, {"--steps", "3"}), decoded(euler(of_plain, 3))) > 8);
   CHECK(pixels(files().dit, {"--steps", "4", "--origin", "sit"}) == pixels(files().sit, {"--steps", "4"}));
   CHECK(equal_share(pixels(files().sit, {"--steps", "4", "--rounding", "truncate"}), decoded(euler(of_sit, 4))) < 0.9);
 }
@@ -129,10 +129,11 @@ TEST_CASE("REG: latent and class token move together, both guided, and the token
     return decoded(z);
   };
   check_pixels(pixels(files().reg, {"--steps", "5"}), run_reg(5, 1, 1));
-  check_pixels(pixels(files().reg, {"--steps", "5", "--guidance", "30", "--guidance-to", "0.85"}), run_reg(5, 30, 0.85));
-  CHECK(largest_difference(run_reg(5, 30, 0.85), run_reg(5, 30, 1)) > 1);
+  check_pixels(pixels(files().reg, {"--steps", "5", "--guidance", "2.3", "--guidance-to", "0.85"}), run_reg(5, 2.3, 0.85));
+  CHECK(largest_difference(run_reg(5, 2.3, 0.85), run_reg(5, 2.3, 1)) > 8);
+  CHECK(largest_difference(run_reg(5, 1, 1), run_reg(5, 2.3, 1)) > 8);
   for (const char* solver : {"heun", "sde"}) CHECK(pixels(files().reg, {"--steps", "5", "--solver", solver}).size() == 2 * picture);
-  CHECK(largest_difference(pixels(files().reg, {"--solver", "dopri5"}), pixels(files().reg, {"--steps", "60", "--solver", "heun"})) <= 1);
+  CHECK(largest_difference(pixels(files().reg, {"--solver", "dopri5"}), pixels(files().reg, {"--steps", "60", "--solver", "heun"})) <= 6);
   CHECK(largest_difference(pixels(files().reg, {"--steps", "2", "--batch", "1"}), pixels(files().reg, {"--steps", "2", "--batch", "2"})) <= 1);
 }
 

@@ -180,7 +180,7 @@ TEST_CASE("a missing or incompatible source of a stage, run folder or stage is r
   refused(train("cmt", folder / "early", {"-q"}), exit_code::unreadable, "run `flowmap_train fm` (or pipeline) first");
   copy_stages(folder / "other", {"judge", "encoder", "decoder"});
   refused(train("fm", folder / "other", {"--init-from", (finished_run() / "decoder").string(), "-q"}), exit_code::unreadable,
-          "decoder_embed.weight");
+          "no dit in this file: it is a RAE decoder");
 }
 
 TEST_CASE("a run that is killed or stopped and resumed gives the same bits as an uninterrupted run") {

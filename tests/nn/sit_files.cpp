@@ -105,7 +105,7 @@ TEST_CASE("an early MeanFlow is a flow map with one embedding for both times, if
 TEST_CASE("the line about loaded weights names the clock, and says if it is assumed") {
   const auto line = [](const std::filesystem::path& file, const std::string& origin) {
     const Weights w = read(file, origin);
-    return loaded_line("teacher", std::string(), w.tensors, w);
+    return loaded_line("teacher", std::string("a DiT"), w.tensors, LoadedFrom(w));
   };
   CHECK(has(line(files().sit, "auto"), "read as SiT: its time 1 is data, reversed"));
   CHECK(has(line(files().sit_plain, "sit"), "read as SiT: its time 1 is data, reversed"));

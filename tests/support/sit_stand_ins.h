@@ -27,9 +27,15 @@ inline DitConfig small_reg() {
   return c;
 }
 
+// Weights so large that time, label and class token change the output by as much as the latent does, and an error in any of them shows in a pixel.
 inline Dit random_sit(const DitConfig& config, std::uint64_t seed) {
   Dit net(config, seed);
-  fill_zeros(net, 100 * seed);
+  std::uint64_t number = 100 * seed;
+  for_each_parameter(net, [&](const std::string& name, Parameter& p) {
+    if (!p.trainable) return;
+    const Tensor values = random_normal(p.value.shape(), {.seed = ++number}) * 0.25;
+    p.value.copy_from(name == "wg_norm.weight" ? values + 1.0 : values);
+  });
   return net;
 }
 
