@@ -1,5 +1,7 @@
 #include "nn/models/autoencoder_kl.h"
 
+#include <utility>
+
 #include "autodiff/rules/attention.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
@@ -23,7 +25,7 @@ AutoencoderKLConfig checked(const AutoencoderKLConfig& config) {
 Var through_levels(const char* list, const std::vector<VaeLevel>& levels, Var h) {
   for (std::size_t i = 0; i < levels.size(); ++i) {
     const ModulePath path(list + ("." + std::to_string(i)));
-    h = levels[i](h);
+    h = levels[i](std::move(h));
   }
   return h;
 }
@@ -76,8 +78,7 @@ VaeLevel::VaeLevel(std::int64_t in, std::int64_t out, std::int64_t count, bool l
   if (!last) resamplers.emplace_back(out, down, c);
 }
 
-Var VaeLevel::operator()(const Var& x) const {
-  Var h = x;
+Var VaeLevel::operator()(Var h) const {
   for (const VaeResnet& resnet : resnets) h = resnet(h);
   for (const VaeResample& resample : resamplers) h = resample(h);
   return h;

@@ -114,7 +114,7 @@ struct VaeLevel {
     v("resnets", resnets);
     v(down ? "downsamplers" : "upsamplers", resamplers);
   }
-  Var operator()(const Var& x) const;
+  Var operator()(Var x) const;                   // frees x as soon as it is used
 };
 
 struct VaeEncoder {

@@ -65,9 +65,9 @@ Tensor group_norm_value(const GroupNormForm& form, const GroupNormInputs& in, No
     return (form.silu ? silu(z) : z).to(form.result);
   }
   const std::int64_t rows = p.rows[0] * p.rows[1], channels = p.shape[1] / form.groups;
-  saved.mean = Tensor::empty({rows}, p.compute);
-  saved.rstd = Tensor::empty({rows}, p.compute);
-  Tensor y = Tensor::empty(p.shape, form.result);
+  saved.mean = Tensor::empty({rows}, p.compute, in.x.device());
+  saved.rstd = Tensor::empty({rows}, p.compute, in.x.device());
+  Tensor y = Tensor::empty(p.shape, form.result, in.x.device());
   count_traffic({&p.x, &y});
   on_stream(in.x.device(), in.x.dtype(), form.result, [&]<class T, class S, class X>(T, S, X, const auto& kernels) {
     kernels.group_norm_value({rows, form.groups, channels, p.rows[2] / channels, static_cast<T>(form.eps), p.x.data<X>(), pointer_or_null<T>(p.weight),

@@ -1,6 +1,8 @@
 // Derivatives of conv2d, and its value against a matrix product over patches.
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "autodiff/check.h"
 #include "autodiff/rules/conv.h"
 #include "autodiff/rules/linear.h"
@@ -56,6 +58,61 @@ TEST_CASE("a row and a column of zeros before a convolution of stride 2: plain l
           wanted.push_back(sum);
         }
   CHECK(sum_squares(f({x, w, b}).value() - Tensor::from(wanted, {2, 3, 3, 2})) < 1e-24);
+}
+
+namespace {
+
+// Value, tangent and cotangents of a convolution, with fixed directions that are exact in bf16.
+std::vector<Tensor> all_of(const std::vector<Tensor>& in, int stride, int padding, DType result) {
+  Tape tape;
+  std::vector<Var> leaves, x;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    leaves.push_back(tape.variable(in[i]));
+    x.push_back(leaves[i].with_tangent(sample_normal(in[i].shape(), 10 + i).to(DType::bf16).to(in[i].dtype())));
+  }
+  const detail::TangentScope scope(TangentMode::constant);
+  const Var y = conv2d(x[0], x[1], x[2], stride, padding, result);
+  const Gradients g = tape.backward({{y.without_tangent(), sample_normal(y.shape(), 20).to(DType::bf16).to(result)}});
+  return {y.value(), y.full_tangent(), g[leaves[0]], g[leaves[1]], g[leaves[2]]};
+}
+
+double relative(const Tensor& a, const Tensor& b) { return std::sqrt(sum_squares(a.to(DType::f64) - b) / sum_squares(b)); }
+
+}  // namespace
+
+// The kernels of f32 use Winograd's algorithm for the second size, and that algorithm backwards for the gradient of x.
+TEST_CASE("conv2d in f32 and bf16: value, tangent and gradients are those of f64 for the same inputs, in the types of the operands") {
+  struct Size {
+    Shape x, w;
+    int stride, padding;
+  };
+  for (const Size& size : {Size{{2, 3, 7, 6}, {4, 3, 3, 3}, 2, 1}, {{2, 18, 11, 13}, {20, 18, 3, 3}, 1, 1}, {{2, 5, 4, 4}, {6, 5, 1, 1}, 1, 0}}) {
+    const Tensor x = sample_normal(size.x, 1).to(DType::bf16), w = sample_normal(size.w, 2).to(DType::f32), b = sample_normal({size.w[0]}, 3).to(DType::f32);
+    const auto in = [&](DType type) { return all_of({x.to(type), w.to(type), b.to(type)}, size.stride, size.padding, type); };
+    const std::vector<Tensor> exact = in(DType::f64), single = in(DType::f32);
+    for (std::size_t i = 0; i < exact.size(); ++i) CHECK(relative(single[i], exact[i]) < 2e-6);
+    for (const DType result : {DType::bf16, DType::f32}) {
+      const std::vector<Tensor> half = all_of({x, w, b}, size.stride, size.padding, result);
+      const DType types[] = {result, result, DType::bf16, DType::f32, DType::f32};
+      for (std::size_t i = 0; i < exact.size(); ++i) {
+        CAPTURE(i);
+        CHECK(half[i].dtype() == types[i]);
+        CHECK(relative(half[i], exact[i]) < (types[i] == DType::f32 ? 2e-6 : 4e-3));         // rounded once, or twice for a sum of two tangents
+      }
+    }
+    CHECK(relative(conv2d(x, w.to(DType::bf16), b.to(DType::bf16), {size.stride, size.padding}),
+                   conv2d(x.to(DType::f64), w.to(DType::bf16).to(DType::f64), b.to(DType::bf16).to(DType::f64), {size.stride, size.padding})) < 4e-3);
+  }
+}
+
+TEST_CASE("conv2d refuses types that do not go together") {
+  const Tensor x = Tensor::ones({1, 2, 4, 4}), w = Tensor::ones({3, 2, 3, 3}), b = Tensor::ones({3});
+  CHECK_THROWS_AS(conv2d(x, w.to(DType::f64), Tensor(), {1, 0}), DTypeError);
+  CHECK_THROWS_AS(conv2d(x, w.to(DType::bf16), Tensor(), {1, 0}), DTypeError);
+  CHECK_THROWS_AS(conv2d(x, w, b.to(DType::f64), {1, 0}), DTypeError);
+  CHECK_THROWS_AS(conv2d(x.to(DType::bf16), w.to(DType::f64), Tensor(), {1, 0}), DTypeError);
+  CHECK_THROWS_WITH_AS(conv2d(x, w, b, {1, 0}, DType::bf16), doctest::Contains("x in f32 and its result in bf16"), DTypeError);
+  CHECK_THROWS_AS(conv2d(x.to(DType::i32), w, b, {1, 0}), DTypeError);
 }
 
 TEST_CASE("errors of conv2d name the shapes") {

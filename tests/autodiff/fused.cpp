@@ -10,9 +10,9 @@
 #include "autodiff/rules/activation.h"
 #include "autodiff/rules/attention.h"
 #include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/group_norm.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/matmul.h"
-#include "autodiff/rules/group_norm.h"
 #include "autodiff/rules/norm.h"
 #include "autodiff/rules/softmax.h"
 #include "tensor/ops/index.h"
@@ -133,6 +133,8 @@ TEST_CASE("group_norm agrees with its reference, and its value with plain loops"
     check("group_norm", [=](const Vars& v) { return group_norm(v[0], {}, {}, g, 1e-5); }, [=](const Vars& v) { return reference(v[0], {}, {}); }, {x});
     check("group_norm with weight and bias", [=](const Vars& v) { return group_norm(v[0], v[1], v[2], g, 1e-5); },
           [=](const Vars& v) { return reference(v[0], v[1], v[2]); }, {x, w, bias});
+    check("group_norm with SiLU", [=](const Vars& v) { return group_norm(v[0], v[1], v[2], {g, 1e-5, true, v[0].dtype()}); },
+          [=](const Vars& v) { return silu(reference(v[0], v[1], v[2])); }, {x, w, bias});
 
     std::vector<double> y = x.to_vector<double>();
     for (std::int64_t row = 0; row < b * groups; ++row) {
@@ -146,6 +148,8 @@ TEST_CASE("group_norm agrees with its reference, and its value with plain loops"
       }
     }
     CHECK(largest_difference(group_norm(x, w, bias, groups, 1e-5).value(), Tensor::from(y, shape)) < 1e-13);
+    for (double& z : y) z /= 1 + std::exp(-z);
+    CHECK(largest_difference(group_norm(x, w, bias, {groups, 1e-5, true, DType::f64}).value(), Tensor::from(y, shape)) < 1e-13);
   }
   CHECK_THROWS_WITH_AS(group_norm(normal({2, 6, 3}, 1), {}, {}, 4, 1e-5), doctest::Contains("a multiple of the 4 groups"), ShapeError);
   CHECK_THROWS_AS(group_norm(normal({2, 6}, 1), {}, {}, 2, 1e-5), ShapeError);
@@ -260,6 +264,10 @@ TEST_CASE("bf16 branches of an f32 stream: norms give bf16, sums stay f32, and c
   }
   check_mixed([](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-6, DType::bf16); },
               [](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-6); }, {x, w, b}, {true, true, false, false, false});
+  const Tensor images = normal({3, 6, 4, 5}, 7).to(DType::f32), w6 = normal({6}, 8).to(DType::f32), b6 = normal({6}, 9).to(DType::f32);
+  check_mixed([](const Vars& v) { return group_norm(v[0], v[1], v[2], {3, 1e-6, true, DType::bf16}); },
+              [](const Vars& v) { return group_norm(v[0], v[1], v[2], {3, 1e-6, true, v[0].dtype()}); }, {images, w6, b6}, {true, true, false, false, false});
+  CHECK_THROWS_AS(group_norm(half(images), w6, b6, {3, 1e-6, true, DType::f32}), DTypeError);
   CHECK_THROWS_WITH_AS(layer_norm(half(x), w, b, 1e-6, DType::f32), doctest::Contains("a result in f32 of x in bf16"), DTypeError);
   CHECK_THROWS_AS(layer_norm(x.to(DType::f64), {}, {}, 1e-6, DType::bf16), DTypeError);
 }

@@ -6,11 +6,11 @@
 // --weights: FOLDER contains vae.safetensors with the names of diffusers, and image.npy and latent.npy (f32). The results are written there as
 // encode.npy and decode.npy. Without it weights and inputs are random. "profile" in a line prints the time of each operation to standard error.
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <optional>
@@ -42,10 +42,12 @@ double processor() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
+// Of this program alone: getrusage counts the memory of the process that started it, too.
 double peak_mib() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::atof(line.c_str() + 6) / 1024;
+  return 0;
 }
 
 void write_f32(const std::filesystem::path& path, const Tensor& x) {

@@ -1,6 +1,6 @@
-// AutoencoderKL (SD-VAE): names and counts of the published files, naming styles, gradients and derivative checks, shapes and errors. Its values:
+// AutoencoderKL (SD-VAE): names and counts of the published files, naming styles, gradients and derivative checks, shapes, tiles and errors. Its values:
 // autoencoder_kl_golden.cpp.
-#include "nn/models/autoencoder_kl.h"
+#include "nn/models/autoencoder_kl_tiles.h"
 
 #include "autodiff/check.h"
 #include "autodiff/rules/elementwise.h"
@@ -85,6 +85,67 @@ TEST_CASE("a small autoencoder passes the derivative checks, and every parameter
   const auto f = [&](const std::vector<Var>& x) { return model.decode(model.posterior(x[0]).sample(x[1])); };
   const std::vector<Tensor> inputs{sample_normal({2, 3, 4, 4}, 1), sample_normal({2, 2, 2, 2}, 2)};
   for (const auto& check : {check_push, check_pull, check_taped, check_rows}) CHECK_NOTHROW(check(f, inputs, CheckOptions{.name = "autoencoder"}));
+}
+
+TEST_CASE("bf16: images and latents stay f32, errors are those of bf16, and every parameter gets a gradient in f32") {
+  AutoencoderKLConfig c = tiny();
+  AutoencoderKL exact(c, 1);
+  shake(exact);
+  c.precision = "bf16";
+  AutoencoderKL model(c, 1);
+  shake(model);
+  to_dtype(exact, DType::f64);
+  const Tensor image = wave({2, 3, 8, 8}, 1, DType::f32), latent = wave({2, 2, 4, 4}, 2, DType::f32);
+  const auto error = [](const Tensor& got, const Tensor& want) {
+    CHECK(got.dtype() == DType::f32);
+    return norm(got.to(DType::f64) - want) / norm(want);
+  };
+  for (const double e : {error(model.moments(image).value(), exact.moments(image.to(DType::f64)).value()),
+                         error(model.decode(latent).value(), exact.decode(latent.to(DType::f64)).value())}) {
+    CHECK(e < 2e-2);
+    CHECK(e > 1e-4);                             // f32 would be below 1e-5
+  }
+  Tape tape;
+  const DiagonalGaussian p = model.posterior(image);
+  const Gradients g = backward(sum(square(model.decode(p.mean))) + sum(p.log_variance));
+  for_each_parameter(model, [&](const std::string& name, Parameter& q) {
+    REQUIRE_MESSAGE(g[q].defined(), name);
+    CHECK_MESSAGE((norm(g[q]) > 0 && g[q].dtype() == DType::f32), name);
+  });
+}
+
+TEST_CASE("tiles: a small latent is decoded as a whole, and away from the seams a pixel is that of its tile alone") {
+  AutoencoderKL model(tiny(), 1);
+  shake(model);
+  to_dtype(model, DType::f64);
+  const Tensor z = wave({2, 2, 11, 13}, 1, DType::f64);
+  const auto alone = [&](std::int64_t y, std::int64_t x) { return model.decode(z.slice(2, y, y + 6).slice(3, x, x + 6).contiguous()).value(); };
+  CHECK(max_difference(decode_tiles(model, z, {.tile = 13, .overlap = 2}), model.decode(z).value()) == 0);
+  const Tensor image = decode_tiles(model, z, {.tile = 6, .overlap = 2});              // tiles begin at rows 0, 4, 5 and columns 0, 4, 7
+  REQUIRE(image.shape() == Shape{2, 3, 22, 26});
+  const auto part = [](const Tensor& t, std::int64_t y0, std::int64_t y1, std::int64_t x0, std::int64_t x1) { return t.slice(2, y0, y1).slice(3, x0, x1).contiguous(); };
+  CHECK(max_difference(part(image, 0, 8, 0, 8), part(alone(0, 0), 0, 8, 0, 8)) == 0);
+  CHECK(max_difference(part(image, 0, 8, 12, 14), part(alone(0, 4), 0, 8, 4, 6)) == 0);
+  CHECK(max_difference(part(image, 20, 22, 20, 26), part(alone(5, 7), 10, 12, 6, 12)) == 0);
+  CHECK(max_difference(part(image, 20, 22, 0, 8), part(alone(5, 0), 10, 12, 0, 8)) == 0);
+  CHECK_THROWS_WITH_AS(decode_tiles(model, z, {.tile = 6, .overlap = 6}), "decode_tiles: overlap 6 must be at least 0 and smaller than the tile, 6", ConfigError);
+  CHECK_THROWS_AS(decode_tiles(model, z, {.tile = 6, .overlap = -1}), ConfigError);
+  CHECK_THROWS_AS(decode_tiles(model, wave({2, 3, 11, 13}, 1, DType::f64), {.tile = 6, .overlap = 2}), ShapeError);
+}
+
+TEST_CASE("tiles: in an overlap the weight of the second tile grows in equal steps from 0") {
+  AutoencoderKL model(tiny(), 1);
+  shake(model);
+  to_dtype(model, DType::f64);
+  const Tensor z = wave({1, 2, 3, 10}, 1, DType::f64);                                 // tiles begin at columns 0 and 4; pixels 8 to 11 overlap
+  const Tensor image = decode_tiles(model, z, {.tile = 6, .overlap = 2});
+  const Tensor first = model.decode(z.slice(3, 0, 6).contiguous()).value(), second = model.decode(z.slice(3, 4, 10).contiguous()).value();
+  for (std::int64_t k = 0; k < 4; ++k) {
+    const double weight = static_cast<double>(k) / 4;
+    const Tensor wanted = first.slice(3, 8 + k, 9 + k) * (1 - weight) + second.slice(3, k, k + 1) * weight;
+    CHECK(max_difference(image.slice(3, 8 + k, 9 + k).contiguous(), wanted) < 1e-13);
+  }
+  CHECK(max_difference(image.slice(3, 12, 20).contiguous(), second.slice(3, 4, 12).contiguous()) == 0);
 }
 
 TEST_CASE("files with old names, CompVis' names and whole Stable Diffusion files load to the same bits") {

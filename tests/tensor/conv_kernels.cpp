@@ -176,3 +176,20 @@ TEST_CASE("conv: results do not depend on the number of threads") {
   }
   omp_set_num_threads(before);
 }
+
+TEST_CASE("conv: an image has the same result in every batch") {
+  const ConvShape all{3, 20, 20, 19, 18, 3, 3, 1, 1, 1, 1};
+  ConvShape one = all;
+  one.batch = 1;
+  const auto& conv = fm::cpu::conv_kernels().f32;
+  const std::vector<float> x = random_values<float>(size_x(all), 1), w = random_values<float>(size_w(all), 2);
+  std::vector<float> y(static_cast<std::size_t>(size_y(all))), gx(x.size()), alone(static_cast<std::size_t>(size_y(one))), gx_alone(static_cast<std::size_t>(size_x(one)));
+  conv.forward(all, x.data(), w.data(), nullptr, y.data(), false);
+  conv.grad_input(all, y.data(), w.data(), gx.data(), false);
+  for (Int i = 0; i < all.batch; ++i) {
+    conv.forward(one, x.data() + i * size_x(one), w.data(), nullptr, alone.data(), false);
+    conv.grad_input(one, alone.data(), w.data(), gx_alone.data(), false);
+    CHECK(std::memcmp(y.data() + i * size_y(one), alone.data(), alone.size() * sizeof(float)) == 0);
+    CHECK(std::memcmp(gx.data() + i * size_x(one), gx_alone.data(), gx_alone.size() * sizeof(float)) == 0);
+  }
+}
