@@ -8,6 +8,7 @@
 #include "nn/loaded.h"
 #include "tensor/error.h"
 #include "tensor/io/crc32c.h"
+#include "tensor/ops/elementwise.h"
 
 namespace fm {
 namespace {
