@@ -149,6 +149,7 @@ TEST_CASE("conv: rows of more tiles than a block has, and blocks with rows of se
 
 TEST_CASE("conv: an empty batch, and a kernel larger than the image, so no output pixel") {
   check_all({0, 3, 4, 4, 2, 3, 3});
+  check_all({0, 16, 12, 12, 16, 3, 3, 1, 1, 1, 1});        // Winograd's algorithm
   check_all({2, 3, 2, 2, 2, 3, 3});                        // the kernel does not fit: no output pixel
 }
 

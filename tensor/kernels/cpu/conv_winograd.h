@@ -29,7 +29,7 @@ struct Winograd {
 
   explicit Winograd(const ConvShape& shape) : s(shape), rows(ceil_div(s.out_height(), out)), columns(ceil_div(s.out_width(), out)) {
     width = smaller(columns, most_tiles);
-    height = smaller(rows * s.batch, larger(1, block_tiles() / width));
+    height = larger(1, smaller(rows * s.batch, block_tiles() / width));
   }
 
   // Depends on the sizes of one image only, so that an image has the same result in every batch.
