@@ -1,6 +1,10 @@
 // ablate --what latents: two latent spaces from the images on, with four flow maps each, in one table.
 #include "flowmap/training/ablation/latents.h"
 
+#include <cmath>
+#include <fstream>
+#include <map>
+
 #include "apps/cli/toml.h"
 #include "flowmap/training/ablation/variants.h"
 #include "nn/flops/autoencoder.h"
