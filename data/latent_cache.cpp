@@ -34,6 +34,7 @@ Json identity(const LatentCacheInfo& i) {
   return {{"encoder", i.encoder},
           {"preprocessing", i.preprocessing},
           {"data", i.data},
+          {"given", i.given},
           {"image_size", i.image_size},
           {"channels", i.channels},
           {"count", i.labels.size()},
@@ -59,6 +60,7 @@ Index parse_index(const std::string& text) {
   const Json& of = index.identity;
   LatentCacheInfo& info = index.info;
   info.encoder = of.at("encoder"), info.preprocessing = of.at("preprocessing"), info.data = of.at("data");
+  info.given = of.value("given", std::string());
   info.image_size = of.at("image_size"), info.channels = of.at("channels");
   info.class_names = of.at("class_names").get<std::vector<std::string>>();
   for (const Json& d : of.at("latent")) info.latent.push_back(d.get<std::int64_t>());
@@ -95,7 +97,8 @@ std::vector<LatentShard> cut(std::int64_t count, std::int64_t size) {
 // The first difference: encoder "1a2b3c4d" instead of "5e6f7a8b". Empty if there is none.
 std::string difference(const Json& before, const Json& now) {
   for (const auto& [key, value] : now.items()) {
-    const Json old = before.contains(key) ? before.at(key) : Json();
+    const Json absent = key == "given" ? Json("") : Json();            // caches of versions without given latents lack the key
+    const Json old = before.contains(key) ? before.at(key) : absent;
     if (old == value) continue;
     return value.is_array() ? fmt::format("other {}", key) : fmt::format("{} {} instead of {}", key, one_line(old.dump()), value.dump());
   }

@@ -25,6 +25,7 @@ struct LatentCacheInfo {
   std::string encoder;        // checksum of the encoder's weights
   std::string preprocessing;  // the processing of images before the encoder
   std::string data;           // the specification of the images
+  std::string given;          // the file of another program that the latents were taken from, and its form; empty: they were encoded
   std::int64_t image_size = 0, channels = 0;
   std::vector<std::string> class_names;
   std::vector<std::int64_t> labels;  // of all images; the index keeps count and checksum, the shards keep the labels

@@ -45,9 +45,9 @@ void describe(TrainingRun& run) {
   const std::int64_t images = run.count_images();
   Messages& log = run.context().log;
   const SpaceSpec& space = space_of(r);
-  const Shape latent = r.latent_shape();
+  const Shape latent = r.latent_shape(), stored = r.stored_latent_shape();
   log.info("{}: {} {}, {} classes", r.data, images, space.samples(r), r.classes);
-  if (space.encodes) log.info("latents {}, {} for all images", fmt::join(latent.begin(), latent.end(), "x"), gib(4 * images * latent.numel()));
+  if (space.encodes) log.info("latents {}{}, {} for all images", fmt::join(latent.begin(), latent.end(), "x"), stored == latent ? "" : " with their deviations", gib(4 * images * stored.numel()));
   for (const StageSpec& s : stage_table()) {
     if (!trains(run.context().command, s, r)) continue;
     log.info("{:<8} {}", s.name, steps_text(s.loop(r), images, s.epochs));

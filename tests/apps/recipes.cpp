@@ -144,6 +144,17 @@ TEST_CASE("the recipes on SD-VAE latents have the published settings of SiT, Mea
   }
   CHECK(stage_cost(xl, "map").trained == 676440592);
   CHECK(b4.network.of<Dit>().patch_size == 4);
+  const auto trained = [](const Recipe& r) {
+    std::vector<std::string> names;
+    for (const StageSpec& s : stage_table())
+      if (s.in_pipeline(r)) names.emplace_back(s.name);
+    return names;
+  };
+  CHECK(trained(sit) == std::vector<std::string>{"fm"});
+  CHECK(trained(xl) == std::vector<std::string>{"map"});
+  CHECK(trained(b4) == std::vector<std::string>{"map"});
+  CHECK(trained(mfd) == std::vector<std::string>{"cmt", "mfd"});
+  CHECK(xl.stored_latent_shape() == Shape{8, 32, 32});
   CHECK(mfd.guidance == 2.3);
   CHECK(mfd.guidance_to == 0.85);
   CHECK(mfd.cmt.loop.steps == 27000);

@@ -135,7 +135,7 @@ TEST_CASE("space \"vae\": stored means and deviations of another program become 
     npz.add("y", {40}, std::vector<std::int64_t>(40, label));
     npz.finish();
   };
-  const Arguments given = plain + Arguments{"--given-latents", file.string()};
+  const Arguments given = plain + Arguments{"--given-latents", file.string(), "--latents", "cache"};
   save(8, 0.5f, 3);
   succeeds(train("encode", out, given));
   const Result trained = train("fm", out, plain + Arguments{"--latents", "cache"});
@@ -144,7 +144,11 @@ TEST_CASE("space \"vae\": stored means and deviations of another program become 
   const double variance = Safetensors(out / "stats.safetensors")["var"].to_vector<double>().front();
   CHECK_MESSAGE(std::abs(variance - 0.75) < 0.02, variance);               // of sin, 1/2, and of the draws, 1/4; mean 0
 
-  refused(train("encode", folder / "rae", {"--given-latents", file.string(), "-q"}), exit_code::unreadable, "there is no trained encoder");
+  refused(train("encode", out, plain + Arguments{"--given-latents", file.string(), "-q"}), exit_code::usage, "add --latents cache");
+  refused(train("encode", folder / "rae", {"--given-latents", file.string(), "-q"}), exit_code::usage, "are for space = \"vae\", not \"rae\"");
+  refused(train("encode", out, given + Arguments{"--latents.given-form", "log_variance", "-q"}), exit_code::usage, "holds latents with given");   // of the other form
+  save(8, 0.25f, 3);
+  refused(train("encode", out, given + quiet), exit_code::usage, "holds latents with given");              // other latents under the same name
   refused(train("encode", out, given + Arguments{"--latents.flip", "true", "--latents-folder", (folder / "b").string(), "-q"}), exit_code::usage, "latents.flip = false");
   const Arguments elsewhere = given + Arguments{"--latents-folder", (folder / "c").string(), "-q"};
   save(8, 0.5f, 10);

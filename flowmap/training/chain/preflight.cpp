@@ -115,7 +115,7 @@ void TrainingRun::check_test_split(bool evaluated) const {
 
 // Bytes that the latent cache still needs: its size less the finished shards.
 double TrainingRun::cache_bytes() {
-  const double one = real(recipe_.latent_shape().numel()) * (recipe_.latents.dtype == "f32" ? 4 : 2);
+  const double one = real(recipe_.stored_latent_shape().numel()) * (recipe_.latents.dtype == "f32" ? 4 : 2);
   return std::max(0.0, real(recipe_.latents.given.empty() ? pictures()->count() : given_latents().count()) * one * (recipe_.latents.flip ? 2 : 1) - bytes_below(latents_folder()));
 }
 

@@ -17,6 +17,10 @@ namespace fm {
 bool Recipe::has_sizes() const { return space_of(*this).has_sizes(*this); }
 bool Recipe::in_plane() const { return !space_of(*this).pictures && sample_shape == Shape{2}; }
 Shape Recipe::latent_shape() const { return space_of(*this).shape(*this); }
+Shape Recipe::stored_latent_shape() const {
+  const Shape latent = latent_shape();
+  return space_of(*this).uses(*this, Makes::autoencoder) ? latent.with(0, 2 * latent[0]) : latent;
+}
 void Recipe::take_sizes(const SampleSource& source, const std::string& user) {
   if (source.has_noise() && space != "identity")
     throw ConfigError(fmt::format("{}: noise that comes with the samples is for space = \"identity\", not {}: leave noise= out", source.name(), space));
@@ -96,6 +100,8 @@ void Recipe::resolve() {
                       std::to_string(classes) + ": sizes that are 0 are not known; set them, or take them from the data set first");
   if (guidance_from > guidance_to)
     throw ConfigError(fmt::format("guidance_from {} is above guidance_to {}: no time lies between these values; exchange them", guidance_from, guidance_to));
+  if (!latents.given.empty() && !space_of(*this).uses(*this, Makes::autoencoder))
+    throw ConfigError(fmt::format("latents.given {}: mean and deviation of latents are for space = \"vae\", not \"{}\": leave it out", latents.given, space));
   space_of(*this).resolve(*this);
   network.fit({latent_shape(), conditional ? classes : 0, data});
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);

@@ -273,6 +273,7 @@ struct Recipe {
   void take_sizes(const SampleSource& source, const std::string& user);      // ConfigError if `user` needs images and the samples are not images
   bool has_sizes() const;
   Shape latent_shape() const;                                      // shape of a latent of `space`
+  Shape stored_latent_shape() const;                               // of a raw latent in memory and caches: with the deviations of a variational autoencoder
   bool in_plane() const;                                           // samples are points of the plane, with their own scores and plots (flowmap/training/plane.h)
   Interval guided_times() const { return {guidance_from, guidance_to}; }
   bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }

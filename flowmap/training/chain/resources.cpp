@@ -24,7 +24,7 @@ double memory_of_training(const Recipe& r, const StageSpec& stage, int ranks, bo
 double memory_of_data(const Recipe& r, std::int64_t images) {
   if (r.latents.from != "memory") return 0;
   const SpaceSpec& space = space_of(r);
-  const double latents = space.encodes ? bytes_of_f32 * to_double(r.latent_shape().numel()) * (r.latents.flip ? 2 : 1) : 0;
+  const double latents = space.encodes ? bytes_of_f32 * to_double(r.stored_latent_shape().numel()) * (r.latents.flip ? 2 : 1) : 0;
   return to_double(images) * (to_double(space.sample_bytes(r)) + latents);
 }
 

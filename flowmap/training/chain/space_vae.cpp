@@ -67,6 +67,8 @@ void resolve_vae(Recipe& r) {
   need_labels(r);
   for (const auto& [key, set] : {std::pair{"decoder_weights", !r.decoder_weights.empty()}, {"decoder_size", !r.decoder_size.empty()}, {"stats_file", !r.stats_file.empty()}})
     if (set) throw ConfigError(fmt::format("{} is for space = \"rae\"; with space = \"vae\" leave it out", key));
+  if (!r.latents.given.empty() && r.latents.from != "cache")
+    throw ConfigError(fmt::format("latents.given {} goes into a cache, from which generators are trained: add --latents cache", r.latents.given));
   AutoencoderKLConfig& c = r.vae.model;
   c.image_channels = r.channels;
   if (r.image_size % c.factor() != 0)

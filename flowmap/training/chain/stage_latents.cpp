@@ -35,6 +35,14 @@ void warn_of_noise(const Tensor& noise, Messages& log) {
                 "use: scale the noise array", m, variance);
 }
 
+// Checksum of the first and the last latent, which tells other latents under the same name.
+std::uint32_t some_of(const StoredLatents& given, SecondHalf second) {
+  const std::int64_t size = given.shape().numel();
+  std::vector<float> values(static_cast<std::size_t>(2 * size));
+  given.read(0, second, values.data()), given.read(given.count() - 1, second, values.data() + size);
+  return crc32c({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
+}
+
 }  // namespace
 
 // Returns the function that reports progress of encoding, as RunContext::progress.
@@ -80,6 +88,8 @@ std::filesystem::path TrainingRun::latents_folder() const {
   return recipe_.latents.folder.empty() ? root_ / "latents" : std::filesystem::path(recipe_.latents.folder);
 }
 
+SecondHalf TrainingRun::second_half() const { return recipe_.latents.given_form == "deviation" ? SecondHalf::deviation : SecondHalf::log_variance; }
+
 const StoredLatents& TrainingRun::given_latents() {
   if (!given_latents_) given_latents_ = open_stored_latents(recipe_.latents.given);
   return *given_latents_;
@@ -87,7 +97,6 @@ const StoredLatents& TrainingRun::given_latents() {
 
 void TrainingRun::check_given_latents(const LatentCoder& coder) const {
   const std::string& given = recipe_.latents.given;
-  if (!coder.posterior) throw ConfigError(fmt::format("latents.given {}: mean and deviation of latents are for space = \"vae\", not \"{}\": leave it out", given, recipe_.space));
   if (recipe_.latents.flip) throw ConfigError(fmt::format("latents.given {}: it has no latents of mirrored images: set latents.flip = false", given));
   const StoredLatents& stored = *given_latents_;
   if (stored.shape() != coder.stored())
@@ -106,6 +115,7 @@ void TrainingRun::describe_samples(LatentCacheInfo& info) {
     for (std::int64_t i = 0; i < source.count(); ++i) info.labels.push_back(source.label(i));
     return;
   }
+  info.given = fmt::format("{}, {}, {:08x}", recipe_.latents.given, recipe_.latents.given_form, some_of(given_latents(), second_half()));
   info.labels = given_latents().labels();
   info.class_names = given_latents().class_names();
   if (std::ssize(info.class_names) == recipe_.classes) return;
@@ -136,7 +146,7 @@ void TrainingRun::encode_latents() {
 
 void TrainingRun::read_given(std::int64_t first, std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block) {
   const StoredLatents& given = given_latents();
-  const SecondHalf second = recipe_.latents.given_form == "deviation" ? SecondHalf::deviation : SecondHalf::log_variance;
+  const SecondHalf second = second_half();
   const Shape row = given.shape();
   for (std::int64_t i = first; i < first + count; i += recipe_.latents.batch) {
     const std::int64_t n = std::min(recipe_.latents.batch, first + count - i);
@@ -183,8 +193,8 @@ void TrainingRun::fill_cache() {
   }
   context_.log.end_status();
   writer.finish();
-  context_.log.info("{}: {} images of {} in {}{}, encoder {}", folder.string(), count, to_string(info.latent), name_of(info.dtype),
-                    info.mirrored ? ", mirrored too" : "", info.encoder);
+  context_.log.info("{}: {} images of {} in {}{}, {}", folder.string(), count, to_string(info.latent), name_of(info.dtype),
+                    info.mirrored ? ", mirrored too" : "", info.given.empty() ? "encoder " + info.encoder : "from " + info.given);
 }
 
 // Refuses a cache whose latents are of other data. Compares the data's name and, if the images are available, their number, labels and class names. A

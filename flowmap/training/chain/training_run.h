@@ -122,6 +122,7 @@ class TrainingRun {
   std::unique_ptr<LatentSource> cached_latents();
   std::filesystem::path latents_folder() const;
   LatentCacheInfo cache_info();
+  SecondHalf second_half() const;
   void describe_samples(LatentCacheInfo& info);
   void read_given(std::int64_t first, std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block);
   void fill_cache();
