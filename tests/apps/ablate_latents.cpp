@@ -111,6 +111,11 @@ TEST_CASE("--what latents: the four flow maps of a side differ in the source of 
   CHECK(near(guided.omega / (1 - guided.kappa), 2, 1e-12));                // the scale of the guided field
   CHECK(guided.pairs.diagonal_share == 0.4);
   CHECK(guided.labels.null_label == r.classes);
+  Recipe all_labels = r;
+  all_labels.mfd.objective.labels.probability = 0;
+  CHECK(std::get<GuidedMeanFlowConfig>(latents_variants(all_labels)[2].recipe.map.objective.entries).labels.probability == 0.1);
+  all_labels.mfd.objective.labels.probability = 0.3;
+  CHECK(std::get<GuidedMeanFlowConfig>(latents_variants(all_labels)[2].recipe.map.objective.entries).labels.probability == 0.3);
   CHECK(list[2].recipe.map.velocity == "one-point");
   for (const Variant& v : list) {
     CHECK(v.steps() == r.mfd.loop.steps);

@@ -13,7 +13,7 @@
 namespace fm {
 namespace {
 
-constexpr double omega_of_xl = 0.2;                                  // Geng et al. 2025, table 4
+constexpr double omega_of_xl = 0.2, label_dropout = 0.1;             // Geng et al. 2025, table 4
 constexpr const char *guided_start = "cmt guided", *unguided_start = "cmt unguided";
 
 Recipe without_guidance(Recipe r) {
@@ -30,6 +30,7 @@ MapStage self_guided_map(const Recipe& r) {
   static_cast<MeanFlowConfig&>(guided) = r.mfd.objective;
   guided.omega = omega_of_xl, guided.kappa = 1 - omega_of_xl / r.guidance;
   guided.low = r.guidance_from, guided.high = r.guidance_to;
+  if (guided.labels.probability == 0) guided.labels.probability = label_dropout;     // the network must learn its velocity without a label
   return map;
 }
 

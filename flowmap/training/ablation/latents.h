@@ -5,7 +5,8 @@
 //                  targets the network guides itself
 //
 // Everything else is equal: batch, steps, rate, average, times and metric are those of each side's [mfd], and the two sides' must agree. The scale of guidance
-// is `guidance` in all guided rows: the self-guided target of scale omega / (1 - kappa) has the omega of MeanFlow-XL/2, 0.2, and the kappa that follows.
+// is `guidance` in all guided rows: the self-guided target of scale omega / (1 - kappa) has the omega of MeanFlow-XL/2, 0.2, and the kappa that follows. It
+// asks the network for its velocity without a label, so a [mfd] without label dropout gets MeanFlow's, 0.1, in this row.
 #pragma once
 
 #include "flowmap/training/ablation/report.h"
