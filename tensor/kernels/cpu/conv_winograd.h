@@ -28,7 +28,7 @@ struct Winograd {
   static constexpr float a = 0.625f, b = 1.5f, a2 = a * a, b2 = b * b;
 
   explicit Winograd(const ConvShape& shape) : s(shape), rows(ceil_div(s.out_height(), out)), columns(ceil_div(s.out_width(), out)) {
-    width = smaller(columns, most_tiles);
+    width = smaller(columns, block_tiles());
     height = larger(1, smaller(rows * s.batch, block_tiles() / width));
   }
 
@@ -56,8 +56,8 @@ struct Winograd {
 
  private:
   static constexpr Int most_tiles = 64;
-  // With many channels a block needs many tiles for each read of the weights, with few it should stay in L2.
-  Int block_tiles() const { return rows * columns > 64 && s.in_channels + s.out_channels > 384 ? most_tiles : most_tiles / 2; }
+  // Small images have two blocks, for two threads at least. (Blocks of 32 tiles, which stay in L2 with 128 channels, are not faster for large ones.)
+  Int block_tiles() const { return rows * columns > most_tiles ? most_tiles : most_tiles / 2; }
 };
 
 // Calls f(V{}, i) for [0, n) in vectors V of neighbors: the widest as long as they fit, then narrower ones down to a single float. (GCC does not
