@@ -60,6 +60,20 @@ std::filesystem::path stored_config(const std::filesystem::path& run, const std:
   return {};
 }
 
+// Whether a difference, `key was "A", is "B"`, names one file by two paths, such as an absolute and a relative one.
+static bool names_same_file(const std::string& change) {
+  const auto quoted = [&](const std::string& before) {
+    const std::size_t at = change.find(before);
+    if (at == std::string::npos) return std::string();
+    const std::size_t begin = at + before.size(), end = change.find('"', begin);
+    return change.substr(begin, end == std::string::npos ? 0 : end - begin);
+  };
+  const std::string a = quoted(" was \""), b = quoted(" is \"");
+  std::error_code error;
+  return !a.empty() && !b.empty() && std::filesystem::equivalent(weights_and_part(a).first, weights_and_part(b).first, error) &&
+         weights_and_part(a).second == weights_and_part(b).second;
+}
+
 // Warns if a --config differs from the run's config in settings that the run's weights depend on. With another number of heads, other data or another
 // preprocessing the weights load without an error, but give other images. Stages compare their own section when they begin (loop.cpp).
 void TrainingRun::compare_with_run() const {
@@ -73,7 +87,7 @@ void TrainingRun::compare_with_run() const {
     const bool decides = key.starts_with("rae.") || key.starts_with("vae.model.") || recipe_.network.decides(key) ||
         is({"identity.normalize", "data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "vae_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
     const bool of_computing = is({"rae.encoder.precision", "rae.decoder.precision", "vae.model.precision"});
-    if (decides && !of_computing && change.find(" was ") != std::string::npos) differences.push_back(change);
+    if (decides && !of_computing && change.find(" was ") != std::string::npos && !names_same_file(change)) differences.push_back(change);
   }
   if (differences.empty()) return;
   const std::size_t shown = std::min<std::size_t>(differences.size(), 5);
