@@ -178,6 +178,18 @@ TEST_CASE("a config that differs from the run's is reported if the difference ch
   const Result fine = run("flowmap_sample", finished_run(), same);
   succeeds(fine);
   CHECK_MESSAGE(!has(fine.err, "not the config"), fine.err);
+
+  // Another path of the same file is no difference.
+  const fs::path out = folder / "given", encoder = finished_run() / "encoder/encoder.safetensors", copy = folder / "copy.safetensors";
+  fs::copy(encoder, copy);
+  const auto warned = [&](const fs::path& file) {
+    const Result result = train("fm", out, {"--encoder-weights", file.string()});
+    succeeds(result);
+    return has(result.err, "not the config");
+  };
+  CHECK_FALSE(warned(encoder));
+  CHECK_FALSE(warned(finished_run() / "encoder/../encoder/encoder.safetensors"));
+  CHECK(warned(copy));
 }
 
 TEST_CASE("latents and statistics of other data are refused") {
