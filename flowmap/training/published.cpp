@@ -27,6 +27,11 @@ void refuse_other_sampler(const Weights& weights, const std::string& file, std::
                                 "was trained{}", file, sampler_of(jumps).name, jumps == Jumps::none ? "" : ", or --steps 1"));
 }
 
+void refuse_settings_of_teacher(const DrawConfig& draw, bool weak) {
+  if (draw.solver != TeacherSolver::euler) throw ConfigError("--solver is for a teacher, but this --dit is a flow map, which makes jumps: leave --solver out");
+  if (draw.guidance != 1 || weak) throw ConfigError("guidance is for a teacher, but this --dit is a flow map, which learned its guidance: leave --guidance and --weak out");
+}
+
 namespace {
 
 struct Models {
@@ -35,17 +40,21 @@ struct Models {
   LatentStats stats;
 };
 
-void check_files(const PublishedConfig& c) {
-  if (c.decoder.empty()) throw ConfigError("--dit needs --decoder: the weights that turn its latents into images");
-  if (c.stats.empty())
-    throw ConfigError("--dit needs --stats: mean and variance of its latents (stat.pt), or --stats none if it was trained on latents that were not normalized");
+// Names all missing files in one error.
+void need_files(const PublishedConfig& c) {
   std::string missing;
-  for (const auto& [name, file] : {std::pair{"--dit", &c.dit}, {"--decoder", &c.decoder}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
+  for (const auto& [name, file] : {std::pair{"--dit", &c.dit}, {"--decoder", &c.decoder}, {"--vae", &c.vae}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
     if (file->empty() || (file == &c.stats && *file == "none")) continue;
     const std::filesystem::path plain = weights_and_part(*file).first;
     if (!std::filesystem::exists(plain)) missing += fmt::format("{}{} {}", missing.empty() ? "" : ", ", name, plain.string());
   }
   if (!missing.empty()) throw FileError("no such file: " + missing);
+}
+
+void check_files(const PublishedConfig& c) {
+  if (c.decoder.empty()) throw ConfigError("--dit needs --decoder: the weights that turn its latents into images");
+  if (c.stats.empty())
+    throw ConfigError("--dit needs --stats: mean and variance of its latents (stat.pt), or --stats none if it was trained on latents that were not normalized");
 }
 
 Network open_dit(const std::string& role, const std::string& file, const std::string& precision, std::int64_t calls, const Warn& warn, const Say& say) {
@@ -56,10 +65,7 @@ Network open_dit(const std::string& role, const std::string& file, const std::st
   return Network(std::shared_ptr<DitDh>(model_of<DitDh>(role, std::move(weights), config, size_text(config), say)));
 }
 
-// `other`: the file is missing or its layout unknown, which the loader reports.
-Layout layout_of_dit(const PublishedConfig& c) {
-  return std::filesystem::exists(weights_and_part(c.dit).first) ? layout_of(load_weights(c.dit, {}).tensors) : Layout::other;
-}
+Layout layout_of_dit(const PublishedConfig& c) { return layout_of(load_weights(c.dit, {}).tensors); }
 
 void refuse_settings_of_sit(const PublishedConfig& c, Layout layout) {
   if (!c.vae.empty() && layout == Layout::dit_dh)
@@ -98,8 +104,7 @@ void check_fit(const Models& m, const PublishedConfig& c) {
 LatentGenerator generator(const Models& m, const DrawConfig& draw) {
   const DitDhConfig& c = config_of(m.dit);
   if (m.dit.two_times()) {
-    if (draw.solver != TeacherSolver::euler) throw ConfigError("--solver is for a teacher, but this --dit is a flow map, which makes jumps: leave --solver out");
-    if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher, but this --dit is a flow map, which learned its guidance: leave --guidance and --weak out");
+    refuse_settings_of_teacher(draw, static_cast<bool>(m.weak));
     return flow_map_generator(m.dit.u(), narrow<int>(draw.calls, "calls"));
   }
   VelocityNet v = m.weak ? autoguidance(m.dit.v(), m.weak.v(), draw.guidance, draw.interval) : guided(m.dit.v(), draw.guidance, c.classes, draw.interval);
@@ -110,6 +115,7 @@ LatentGenerator generator(const Models& m, const DrawConfig& draw) {
 }  // namespace
 
 Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const Say& say) {
+  need_files(config);
   switch (const Layout layout = layout_of_dit(config); layout) {
     case Layout::dit:
     case Layout::flax_dit: return open_published_sit(config, draw, warn, say);

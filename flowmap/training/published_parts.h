@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "flowmap/training/published.h"
 #include "nn/checkpoint.h"
 #include "nn/loaded.h"
 #include "nn/precision.h"
@@ -39,6 +40,9 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
   }
   return model;
 }
+
+// Settings of a teacher's solver, which a flow map does not have: ConfigError. `weak`: whether --weak is given.
+void refuse_settings_of_teacher(const DrawConfig& draw, bool weak);
 
 // Refuses a flow map that cannot be sampled by jumps in this number of calls. A checkpoint of this program records which jumps were trained. Bare files and
 // published weights have no such record, and are sampled by jumps. ConfigError names `file`.

@@ -10,6 +10,7 @@
 #include "flowmap/training/joint_generator.h"
 #include "flowmap/training/network.h"
 #include "flowmap/training/published_parts.h"
+#include "flowmap/training/vae_space.h"
 #include "nn/backbones/dit.h"
 #include "nn/models/autoencoder_kl.h"
 #include "nn/models/dit_weights.h"
@@ -36,13 +37,6 @@ void check_sit_files(const PublishedConfig& c) {
                                   c.dit));
   if (c.vae.empty())
     throw ConfigError(fmt::format("--dit {} is a SiT, REPA, REG or MeanFlow and needs --vae: the AutoencoderKL that turns its latents into images", c.dit));
-  std::string missing;
-  for (const auto& [name, file] : {std::pair{"--vae", &c.vae}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
-    if (file->empty() || (file == &c.stats && *file == "none")) continue;
-    const std::filesystem::path plain = weights_and_part(*file).first;
-    if (!std::filesystem::exists(plain)) missing += fmt::format("{}{} {}", missing.empty() ? "" : ", ", name, plain.string());
-  }
-  if (!missing.empty()) throw FileError("no such file: " + missing);
 }
 
 Network open_net(const std::string& role, const std::string& file, const PublishedConfig& c, std::int64_t calls, const Warn& warn, const Say& say) {
@@ -103,8 +97,7 @@ LatentGenerator sit_generator(const SitModels& m, const DrawConfig& draw) {
   const DitConfig& c = sit_config_of(m.net);
   const int calls = narrow<int>(draw.calls, "calls");
   if (m.net.two_times()) {
-    if (draw.solver != TeacherSolver::euler) throw ConfigError("--solver is for a teacher, but this --dit is a flow map, which makes jumps: leave --solver out");
-    if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher, but this --dit is a flow map, which learned its guidance: leave --guidance and --weak out");
+    refuse_settings_of_teacher(draw, static_cast<bool>(m.weak));
     return flow_map_generator(m.net.u(), calls);
   }
   const bool joint = c.class_token > 0;
@@ -118,10 +111,7 @@ LatentCoder sit_coder(const SitModels& m) {
   LatentCoder coder{.name = "vae", .shape = sit_latent(sit_config_of(m.net))};
   coder.decoder = coder.weights = [vae = m.vae, scale = m.scale] { return fmt::format("{} scale {}", checksum(state_dict(*vae)), scale); };
   coder.encode = [](const Tensor&) -> Tensor { throw Error("this latent space has only a decoder: it cannot encode"); };
-  coder.decode = [vae = m.vae, scale = m.scale](const Tensor& latents) {
-    const PauseTape pause;
-    return clamp((vae->decode(latents / scale).value() + 1.0) * 0.5, 0, 1);
-  };
+  coder.decode = [raw = vae_coder(m.vae, coder.shape[1] * m.vae->config.factor()).decode, scale = m.scale](const Tensor& latents) { return raw(latents / scale); };
   return coder;
 }
 

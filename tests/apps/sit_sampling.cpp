@@ -17,11 +17,7 @@ using namespace fm::test;
 
 namespace {
 
-const SitStandIns& files() {
-  static const TempFolder folder;
-  static const SitStandIns made = SitStandIns::write(folder.path());
-  return made;
-}
+const SitStandIns& files() { return sit_stand_ins(); }
 
 const Arguments flax_side{"--latent-size", "8"};
 
@@ -162,6 +158,7 @@ TEST_CASE("flowmap_sample names wrong files and flags for what they are") {
   refuse(files().dit, files().vae, {}, exit_code::unreadable, "a DiT, which predicts noise on a diffusion path of 1000 steps and is no flow");
   refuse(files().vae, files().vae, {}, exit_code::unreadable, "no network for --dit in this file: it is an AutoencoderKL of diffusers");
   refuse(files().sit, files().repa, {}, exit_code::unreadable, "no vae in this file: it is a DiT or SiT");
+  refuse("none.pt", files().vae, {}, exit_code::unreadable, "no such file: --dit none.pt");
   refuse(files().sit, "none.safetensors", {}, exit_code::unreadable, "no such file: --vae none.safetensors");
   refuse(files().sit, "", {}, exit_code::usage, "needs --vae: the AutoencoderKL that turns its latents into images");
   refuse(files().sit, files().vae, {"--decoder", files().vae.string()}, exit_code::usage, "--decoder is for the latents of a DiT^DH");

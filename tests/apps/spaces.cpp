@@ -2,6 +2,9 @@
 #include "flowmap/training/chain/spaces.h"
 
 #include <cmath>
+#include <functional>
+#include <map>
+#include <string_view>
 
 #include "data/png.h"
 #include "flowmap/training/chain/score_file.h"
@@ -17,6 +20,21 @@ namespace {
 const Arguments pixels{"--space", "pixels"}, vae{"--space", "vae"}, quiet{"-q"};
 
 std::string model_of(const fs::path& out) { return read_file(out / "fm/checkpoints/latest/model.safetensors"); }
+
+// Trains a teacher with these options in a folder for each source of latents, which `prepare` is called with first. The three must be equal in f32.
+void check_sources_of_latents(const fs::path& folder, const Arguments& options, const std::function<void(const fs::path& out)>& prepare = {}) {
+  std::map<std::string, std::string> models;
+  for (const char* from : {"memory", "images", "cache"}) {
+    const fs::path out = folder / from;
+    if (prepare) prepare(out);
+    const Arguments where = options + Arguments{"--latents", from, "--latents.dtype", "f32"};
+    if (std::string_view(from) == "cache") succeeds(train("encode", out, where));
+    succeeds(train("fm", out, where));
+    models[from] = model_of(out);
+  }
+  CHECK(models["memory"] == models["images"]);
+  CHECK(models["memory"] == models["cache"]);
+}
 
 }  // namespace
 
@@ -46,16 +64,7 @@ TEST_CASE("space \"pixels\": the pipeline runs without an autoencoder, and the j
 
 TEST_CASE("space \"pixels\": training gives the same bits from memory, from image files and from a cache") {
   const TempFolder folder;
-  const auto trained = [&](const std::string& from) {
-    const fs::path out = folder / from;
-    const Arguments where = pixels + Arguments{"--latents", from, "--latents.dtype", "f32"};
-    if (from == "cache") succeeds(train("encode", out, where));
-    succeeds(train("fm", out, where));
-    return model_of(out);
-  };
-  const std::string memory = trained("memory");
-  CHECK(memory == trained("images"));
-  CHECK(memory == trained("cache"));
+  check_sources_of_latents(folder.path(), pixels);
 }
 
 TEST_CASE("space \"haar\": images have four bands and are reconstructed; odd sides are refused") {
@@ -105,21 +114,14 @@ TEST_CASE("space \"vae\": the pipeline trains an autoencoder, measures the scale
 
 TEST_CASE("space \"vae\": training gives the same bits from memory, from image files and from a cache, and other latents at each visit") {
   const TempFolder folder;
-  const fs::path first = folder / "memory";
+  const fs::path first = folder / "first";
   const Arguments plain = vae + Arguments{"--vae.feature-weight", "0"};
   succeeds(train("vae", first, plain));
   CHECK_FALSE(fs::exists(first / "encoder"));
-  const auto trained = [&](const std::string& from) {
-    const fs::path out = folder / from;
-    const Arguments where = plain + Arguments{"--latents", from, "--latents.dtype", "f32"};
-    if (out != first) fs::create_directories(out), fs::copy(first / "vae", out / "vae", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
-    if (from == "cache") succeeds(train("encode", out, where));
-    succeeds(train("fm", out, where));
-    return model_of(out);
-  };
-  const std::string memory = trained("memory");
-  CHECK(memory == trained("images"));
-  CHECK(memory == trained("cache"));
+  check_sources_of_latents(folder.path(), plain, [&](const fs::path& out) {
+    fs::create_directories(out);
+    fs::copy(first / "vae", out / "vae", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  });
 }
 
 TEST_CASE("space \"vae\": stored means and deviations of another program become a cache without images, and train") {

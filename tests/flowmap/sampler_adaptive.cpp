@@ -42,6 +42,11 @@ TEST_CASE("the adaptive solver's calls grow with the fifth root of the accuracy,
   CHECK(fine.rejected < 10);                                          // 3; a wrong exponent of the step size repeats every other step
 }
 
+TEST_CASE("the adaptive solver takes an absolute tolerance alone") {
+  const AdaptiveSamples s = sample_adaptive(gaussian().v(), noise(), {}, {.absolute = 1e-8, .relative = 0});
+  CHECK(max_difference(s.samples, gaussian().map(noise(), Tensor::zeros({16}, DType::f64), Tensor::ones({16}, DType::f64))) < 1e-7);
+}
+
 TEST_CASE("a sudden change of the velocity makes the adaptive solver repeat steps") {
   const VelocityNet sharp = [](const Var& z, const Var& t, const Labels&) { return z * 0.0 + column(tanh(200.0 * (t - 0.5)), 2); };
   const AdaptiveSamples s = sample_adaptive(sharp, noise(), {}, {.absolute = 1e-8, .relative = 1e-8});

@@ -99,6 +99,8 @@ TEST_CASE("rows that differ in the last bits of two values get different noise")
   const std::vector<double> noise = RowNoise(rows).at(0).to_vector<double>();
   CHECK(noise[0] != noise[2]);
   CHECK(RowNoise(rows).at(1).to_vector<double>() != noise);
+  const std::vector<double> second_alone = RowNoise(Tensor::from<double>({1, 0.5, 1, 0.25}, {2, 2})).at(0).to_vector<double>();
+  CHECK(second_alone[0] != second_alone[2]);
 }
 
 TEST_CASE("the diffusions are SiT's formulas at our times") {

@@ -64,14 +64,6 @@ NamedTensors with_prefix(const NamedTensors& tensors, const std::string& from, c
   return out;
 }
 
-// Whether both have the same names and values, in any order.
-bool same(NamedTensors a, NamedTensors b) {
-  if (a.size() != b.size()) return false;
-  for (NamedTensors* x : {&a, &b}) std::sort(x->begin(), x->end(), [](const auto& p, const auto& q) { return p.first < q.first; });
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (a[i].first != b[i].first || a[i].second.shape() != b[i].second.shape() || max_difference(a[i].second, b[i].second) != 0) return false;
-  return true;
-}
 
 }  // namespace
 
@@ -305,11 +297,11 @@ TEST_CASE("files of DiT's kind load under their published names") {
   };
   NamedTensors repa = of_velocity;                                         // REPA's projectors stand between the blocks and the last layer
   repa.insert(repa.end() - 4, {"projectors.0.0.weight", Tensor::zeros({3, 16})});
-  CHECK(same(loaded(of_velocity, ""), of_velocity));
-  CHECK(same(loaded(repa, "ema"), of_velocity));
-  CHECK(same(loaded(of_map, "ema"), of_map));
-  CHECK(same(loaded(with_prefix(of_map, "r_embedder.", "h_embedder."), ""), of_map));
-  CHECK(same(loaded(with_prefix(of_map, "", "module."), ""), of_map));
+  CHECK(same_in_any_order(loaded(of_velocity, ""), of_velocity));
+  CHECK(same_in_any_order(loaded(repa, "ema"), of_velocity));
+  CHECK(same_in_any_order(loaded(of_map, "ema"), of_map));
+  CHECK(same_in_any_order(loaded(with_prefix(of_map, "r_embedder.", "h_embedder."), ""), of_map));
+  CHECK(same_in_any_order(loaded(with_prefix(of_map, "", "module."), ""), of_map));
   CHECK(has(error_of<FileError>([&] { to_our_names(of_map, "dit"); }), "no dit in this file: it is a DiT or SiT"));
 }
 
@@ -329,7 +321,7 @@ TEST_CASE("a file of SiT becomes a velocity on this project's clock, with a warn
 
   CheckpointFolder checkpoints(folder / "own", 1, 0);
   save_checkpoint(checkpoints, 3, {{"model", state_dict(sit)}}, nlohmann::ordered_json::object());
-  for (const std::string& origin : dit_origins()) CHECK(same(load_dit((folder / "own").string(), {.origin = origin}, {}).tensors, state_dict(sit)));
+  for (const std::string& origin : dit_origins()) CHECK(same_in_any_order(load_dit((folder / "own").string(), {.origin = origin}, {}).tensors, state_dict(sit)));
 }
 
 TEST_CASE("a missing or wrong tensor of a DiT's file is an error with the file's name") {

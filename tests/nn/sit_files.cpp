@@ -20,11 +20,7 @@ using namespace fm::test;
 
 namespace {
 
-const SitStandIns& files() {
-  static const TempFolder folder;
-  static const SitStandIns made = SitStandIns::write(folder.path());
-  return made;
-}
+const SitStandIns& files() { return sit_stand_ins(); }
 
 constexpr std::int64_t side = 8;
 DitReading as(const std::string& origin) { return {origin, side}; }
@@ -36,14 +32,6 @@ Dit network(const std::filesystem::path& file, const std::string& origin = "auto
   return frozen_model<Dit>(dit_config_of(w, as(origin)), w);
 }
 
-// Whether both have the same names and values, in any order.
-bool same(NamedTensors a, NamedTensors b) {
-  if (a.size() != b.size()) return false;
-  for (NamedTensors* x : {&a, &b}) std::sort(x->begin(), x->end(), [](const auto& p, const auto& q) { return p.first < q.first; });
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (a[i].first != b[i].first || a[i].second.shape() != b[i].second.shape() || max_difference(a[i].second, b[i].second) != 0) return false;
-  return true;
-}
 
 const Tensor& latents() {
   static const Tensor z = golden_input({2, 4, side, side});
@@ -74,11 +62,11 @@ TEST_CASE("a SiT's file, with or without its second half of channels, becomes a 
 }
 
 TEST_CASE("REPA and REG load without their projectors, MeanFlow under each name of its second embedding") {
-  CHECK(same(read(files().repa).tensors, state_dict(random_sit(3))));
-  CHECK(same(read(files().repa, "repa").tensors, state_dict(random_sit(3))));
-  CHECK(same(read(files().reg).tensors, state_dict(random_sit(small_reg(), 4))));
+  CHECK(same_in_any_order(read(files().repa).tensors, state_dict(random_sit(3))));
+  CHECK(same_in_any_order(read(files().repa, "repa").tensors, state_dict(random_sit(3))));
+  CHECK(same_in_any_order(read(files().reg).tensors, state_dict(random_sit(small_reg(), 4))));
   for (const auto* file : {&files().mean_flow_z, &files().mean_flow_hz, &files().mean_flow_flax})
-    for (const char* origin : {"auto", "mean_flow"}) CHECK(same(read(*file, origin).tensors, state_dict(random_sit(5, false, true))));
+    for (const char* origin : {"auto", "mean_flow"}) CHECK(same_in_any_order(read(*file, origin).tensors, state_dict(random_sit(5, false, true))));
   CHECK(dit_config_of(read(files().reg)).class_token == 12);
   CHECK(dit_config_of(read(files().reg)).input_size == side);
   CHECK_FALSE(dit_config_of(read(files().mean_flow_z, "mean_flow"), as("mean_flow")).shared_times);
@@ -144,11 +132,11 @@ TEST_CASE("trainings refuse a REG and an early MeanFlow, and say what is missing
   DitConfig c = small_sit();
   CHECK(has(error_of<FileError>([&] { DitBackbone::read(c, files().reg.string(), {}); }),
             "reg.pt: a REG network, whose velocity takes the noised class token of the image (12 numbers of DINOv2) beside the latent. Batches of a training hold no class tokens"));
-  CHECK(same(DitBackbone::read(c, files().mean_flow_flax.string(), {}).tensors, state_dict(random_sit(5, false, true))));
+  CHECK(same_in_any_order(DitBackbone::read(c, files().mean_flow_flax.string(), {}).tensors, state_dict(random_sit(5, false, true))));
   c.origin = "mean_flow";
   CHECK(has(error_of<FileError>([&] { DitBackbone::read(c, files().mean_flow_early.string(), {}); }), "one embedding for both times, made by an early version"));
   c.origin = "sit";
-  CHECK(same(DitBackbone::read(c, files().sit_plain.string(), {}).tensors, with_reversed_clock(state_dict(random_sit(2)))));
+  CHECK(same_in_any_order(DitBackbone::read(c, files().sit_plain.string(), {}).tensors, with_reversed_clock(state_dict(random_sit(2)))));
 }
 
 TEST_CASE("Flax: positions follow from the side of the latents; the parts of a checkpoint; wrong kernels and names") {
@@ -184,7 +172,7 @@ TEST_CASE("autoencoders of every layout load as the same network, whose config f
   for (const auto* file : {&files().vae, &files().vae_old, &files().vae_ckpt, &files().stable_diffusion}) {
     CAPTURE(file->string());
     const Weights w = load_part(file->string(), weights_part::vae, {});
-    CHECK(same(w.tensors, wanted));
+    CHECK(same_in_any_order(w.tensors, wanted));
     const AutoencoderKLConfig c = autoencoder_kl_config_of(w);
     CHECK(c.widths == std::vector<std::int64_t>{32, 32});
     CHECK(c.resnets == 1);

@@ -11,6 +11,7 @@
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
 #include "tests/support/stand_ins.h"
+#include "tests/support/temp_folder.h"
 
 namespace fm::test {
 
@@ -166,5 +167,12 @@ struct SitStandIns {
     s.stable_diffusion = torch_file(folder / "sd-v1-4.ckpt", whole, "state_dict");
   }
 };
+
+// The files, written once into a folder that lives as long as the program.
+inline const SitStandIns& sit_stand_ins() {
+  static const TempFolder folder;
+  static const SitStandIns made = SitStandIns::write(folder.path());
+  return made;
+}
 
 }  // namespace fm::test
