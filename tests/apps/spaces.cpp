@@ -103,6 +103,12 @@ TEST_CASE("space \"vae\": the pipeline trains an autoencoder, measures the scale
   succeeds(sampled);
   CHECK_MESSAGE(has(sampled.err, "vae: KL autoencoder 8-8, 4 channels, factor 2"), sampled.err);
 
+  // Weights of other sizes are refused by the key that differs.
+  refused(train("fm", folder / "wide", vae + Arguments{"--vae-weights", (out / "vae").string() + ":ema", "--vae.model.widths", "8,16", "-q"}), exit_code::unreadable,
+          "an autoencoder with widths = [8, 8], but the recipe says [8, 16]");
+  refused(train("fm", folder / "deep", vae + Arguments{"--vae-weights", (out / "vae").string() + ":ema", "--vae.model.resnets", "2", "-q"}), exit_code::unreadable,
+          "an autoencoder with resnets = 1, but the recipe says 2");
+
   // Its file serves another run, whose feature loss then needs no encoder; a generator of another scale is refused.
   const std::string file = (out / "vae").string() + ":ema";
   const fs::path other = folder / "other";

@@ -1,6 +1,7 @@
 #include "flowmap/training/chain/space_vae.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "flowmap/training/vae_space.h"
 #include "nn/flops/autoencoder.h"
@@ -10,9 +11,29 @@
 
 namespace fm {
 
+namespace {
+
+// Refuses weights of other sizes than the recipe's by the keys that differ, instead of by every tensor.
+void check_sizes_of(const Weights& weights, const AutoencoderKLConfig& wanted) {
+  const AutoencoderKLConfig found = autoencoder_kl_config_of(weights);
+  const auto check_size = [&](const char* key, const auto& in_file, const auto& in_recipe) {
+    if (in_file != in_recipe) throw FileError(fmt::format("{}: an autoencoder with {} = {}, but the recipe says {}: change vae.model.{}, or give other weights", weights.file.string(), key, in_file, in_recipe, key));
+  };
+  check_size("widths", found.widths, wanted.widths);
+  check_size("resnets", found.resnets, wanted.resnets);
+  check_size("latent_channels", found.latent_channels, wanted.latent_channels);
+  if (found.image_channels != wanted.image_channels)
+    throw FileError(fmt::format("{}: an autoencoder of images with {} channels, but the data has {}: give other weights or other data", weights.file.string(), found.image_channels,
+                                wanted.image_channels));
+}
+
+}  // namespace
+
 Weights VaeOfRun::weights() {
-  const std::string& given = run_.recipe().vae_weights;
-  return given.empty() ? run_.stage_weights(stage_name::vae) : load_part(given, weights_part::vae, run_.warner());
+  const Recipe& r = run_.recipe();
+  Weights weights = r.vae_weights.empty() ? run_.stage_weights(stage_name::vae) : load_part(r.vae_weights, weights_part::vae, run_.warner());
+  of_this_run(r.vae_weights.empty() ? run_.root() / stage_name::vae : "", [&] { check_sizes_of(weights, r.vae.model); });
+  return weights;
 }
 
 std::shared_ptr<AutoencoderKL> VaeOfRun::model() {
