@@ -145,8 +145,9 @@ RaeDecoderConfig rae_decoder_config_of(const Weights& w) {
   return c;
 }
 
-AutoencoderKLConfig autoencoder_kl_config_of(const Weights& w) {
+AutoencoderKLConfig autoencoder_kl_config_of(const Weights& w, std::int64_t groups) {
   AutoencoderKLConfig c;
+  c.groups = groups;
   c.image_channels = require(w, "encoder.conv_in.weight", 4).dim(1);
   c.latent_channels = require(w, "post_quant_conv.weight", 4).dim(0);
   c.widths.clear();

@@ -32,8 +32,8 @@ LatentStats load_stats(const std::string& where, const Warn& warn);
 // number of heads: it is 16 for the published widths 1024 and 1152, else the number of heads of width 64.
 DitDhConfig dit_dh_config_of(const Weights& weights);
 RaeDecoderConfig rae_decoder_config_of(const Weights& weights);
-// The file contains neither the number of groups, which is 32 in all published ones, nor the scale of latents.
-AutoencoderKLConfig autoencoder_kl_config_of(const Weights& weights);
+// The file of an autoencoder contains neither the number of groups, which is 32 in all published ones, nor the scale of latents.
+AutoencoderKLConfig autoencoder_kl_config_of(const Weights& weights, std::int64_t groups = 32);
 
 // The scaling_factor in the config.json of diffusers beside an autoencoder's file. No value if there is no such config.json, or it has no such entry.
 // FileError for one with a shift_factor, which latents here do not have.

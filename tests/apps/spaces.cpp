@@ -2,6 +2,7 @@
 #include "flowmap/training/chain/spaces.h"
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <string_view>
@@ -108,6 +109,14 @@ TEST_CASE("space \"vae\": the pipeline trains an autoencoder, measures the scale
           "an autoencoder with widths = [8, 8], but the recipe says [8, 16]");
   refused(train("fm", folder / "deep", vae + Arguments{"--vae-weights", (out / "vae").string() + ":ema", "--vae.model.resnets", "2", "-q"}), exit_code::unreadable,
           "an autoencoder with resnets = 1, but the recipe says 2");
+
+  // So is a published file whose own scale is another.
+  fs::create_directories(folder / "sdxl");
+  fs::copy(out / "vae/checkpoints/step-00000012/ema.safetensors", folder / "sdxl/diffusion_pytorch_model.safetensors");
+  std::ofstream(folder / "sdxl/config.json") << R"({"_class_name": "AutoencoderKL", "scaling_factor": 0.13025})";
+  const Arguments sdxl = vae + Arguments{"--vae-weights", (folder / "sdxl/diffusion_pytorch_model.safetensors").string()};
+  refused(train("fm", folder / "scaled", sdxl + Arguments{"--vae.model.scale", "0.18215", "-q"}), exit_code::unreadable, "scaling_factor 0.13025, but vae.model.scale is 0.18215");
+  succeeds(train("fm", folder / "scaled", sdxl + Arguments{"--vae.model.scale", "0.13025"}));
 
   // Its file serves another run, whose feature loss then needs no encoder; a generator of another scale is refused.
   const std::string file = (out / "vae").string() + ":ema";

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
+#include <optional>
+
 #include "flowmap/training/vae_space.h"
 #include "nn/flops/autoencoder.h"
 #include "nn/loaded.h"
@@ -15,7 +18,7 @@ namespace {
 
 // Refuses weights of other sizes than the recipe's by the keys that differ, instead of by every tensor.
 void check_sizes_of(const Weights& weights, const AutoencoderKLConfig& wanted) {
-  const AutoencoderKLConfig found = autoencoder_kl_config_of(weights);
+  const AutoencoderKLConfig found = autoencoder_kl_config_of(weights, wanted.groups);
   const auto check_size = [&](const char* key, const auto& in_file, const auto& in_recipe) {
     if (in_file != in_recipe) throw FileError(fmt::format("{}: an autoencoder with {} = {}, but the recipe says {}: change vae.model.{}, or give other weights", weights.file.string(), key, in_file, in_recipe, key));
   };
@@ -27,12 +30,20 @@ void check_sizes_of(const Weights& weights, const AutoencoderKLConfig& wanted) {
                                 wanted.image_channels));
 }
 
+// Refuses a published file whose own scale of latents, in the config.json beside it, is not the recipe's. A scale of 0 is measured.
+void check_scale_of(const Weights& weights, double wanted) {
+  const std::optional<double> own = scaling_factor_beside(weights.file);
+  if (wanted > 0 && own && std::abs(*own - wanted) > 1e-9)
+    throw FileError(fmt::format("{}: its config.json has scaling_factor {}, but vae.model.scale is {}: set it to that, or give other weights", weights.file.string(), *own, wanted));
+}
+
 }  // namespace
 
 Weights VaeOfRun::weights() {
   const Recipe& r = run_.recipe();
   Weights weights = r.vae_weights.empty() ? run_.stage_weights(stage_name::vae) : load_part(r.vae_weights, weights_part::vae, run_.warner());
   of_this_run(r.vae_weights.empty() ? run_.root() / stage_name::vae : "", [&] { check_sizes_of(weights, r.vae.model); });
+  if (!r.vae_weights.empty()) check_scale_of(weights, r.vae.model.scale);
   return weights;
 }
 
