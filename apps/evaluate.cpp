@@ -1,12 +1,15 @@
-// evaluate: scores of a run's decoder, teacher and flow maps in the features of a classifier, the judge, that is independent of all generators.
+// evaluate: scores of a run's decoder, teacher and flow maps in the features of a classifier, the judge, that is independent of all generators; and
+// metrics of files of images without a run (apps/evaluate/pictures.h).
 #include <utility>
 
 #include "apps/cli/console.h"
 #include "apps/cli/program.h"
+#include "apps/evaluate/pictures.h"
 #include "apps/run/run_observer.h"
 #include "apps/train/points_report.h"
 #include "apps/train/run_report.h"
 #include "flowmap/training/chain/evaluation.h"
+#include "tensor/narrow.h"
 
 using namespace fm;
 
@@ -71,11 +74,12 @@ int score_run(EvaluateCommand& command, Context& context) {
 
 int main(int argc, char** argv) {
   Program program{.name = "evaluate",
-                  .summary = "Scores a run: Frechet distance, precision, recall, conditional accuracy, PSNR of the decoder.",
-                  .quickstart = "evaluate --config configs/quickstart.toml --out runs/quickstart --samples 10000"};
+                  .summary = "Scores a run, or a folder of images: Frechet distance, precision, recall, PSNR and their kin.",
+                  .quickstart = "evaluate --config configs/quickstart.toml --out runs/quickstart --samples 10000",
+                  .default_command = "run"};
   program.add<EvaluateCommand>(
-      {.name = "",
-       .help = "score a run's folder",
+      {.name = "run",
+       .help = "score the decoder, the teacher and the flow maps in a run's folder",
        .examples = {{"the flow map in one, two and four calls",
                      "evaluate --config configs/quickstart.toml --out runs/quickstart --stage last --calls 1,2,4"},
                     {"everything but the teacher, which takes longest",
@@ -83,5 +87,16 @@ int main(int argc, char** argv) {
        .own_config = [](const std::string& out) { return stored_config(out); },
        .unlisted = entries_besides({"seed", "guidance", "guidance_from", "guidance_to", "class_names", "judge_weights", "evaluate"}), .listed_by = lists_all_entries},
       score_run);
-  return run_program(program, argc, argv);
+  program.add<PicturesCommand>(
+      {.name = "pictures",
+       .help = "measure a folder or an array of images: FID, sFID, Inception Score, KID, precision, recall, PSNR, SSIM, LPIPS",
+       .has_folder = false,
+       .parallel = true,
+       .examples = {{"FID as guided-diffusion and torch-fidelity compute it",
+                     "evaluate pictures --samples samples.npz --reference VIRTUAL_imagenet256_labeled.npz --features inception:pt_inception-2015-12-05-6726825d.pth"},
+                    {"FID as pytorch-fid computes it", "evaluate pictures --samples DIR --reference DIR --features inception:FILE --preparation half-pixel --metrics fid"},
+                    {"reconstructions against their originals", "evaluate pictures --samples DIR --reference DIR --pairs"}}},
+      evaluate_pictures);
+  const std::vector<const char*> arguments = with_pictures(argc, argv);
+  return run_program(program, narrow<int>(std::ssize(arguments), "arguments"), arguments.data());
 }

@@ -1,0 +1,60 @@
+// The metrics of a set of images against a reference, in the features of a published network: what `evaluate pictures` measures. Each is one entry of the list
+// in set_metrics.cpp: a name, the inputs that it needs, and a function.
+//
+//   fid            Frechet distance (frechet.h); fd_NETWORK for other networks than FID's Inception. Standard error by random halves
+//   sfid           the same of Inception's spatial features
+//   is, is_adm     Inception Score of the samples: 10 splits after a permutation (torch-fidelity), splits of 5000 in the order of the files (guided-diffusion)
+//   kid            kernel distance over 100 random subsets of 1000 (torch-fidelity); kid_all: over all pairs, without subsets
+//   precision, recall      balls of the 3rd neighbor (guided-diffusion, torch-fidelity)
+//   density, coverage      balls of the 5th neighbor (prdc)
+//   fid_infinity   the Frechet distance extrapolated to infinitely many samples
+#pragma once
+
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "flowmap/metrics/frechet_reference.h"
+#include "flowmap/metrics/statistics_file.h"
+#include "flowmap/training/picture_sets/seen_set.h"
+
+namespace fm {
+
+// What samples are compared with: images, statistics from a file, or both. If a file has statistics, Frechet distances use them and not its images, as
+// guided-diffusion does.
+struct SetReference {
+  std::string name, id;                  // id: fingerprint
+  std::optional<SeenSet> images;
+  FeatureStatistics statistics;          // from a file; without `features`, fits of the images are used
+};
+
+struct SetSettings {
+  std::uint32_t seed = 2020;             // of random halves, subsets and permutations: torch-fidelity's default
+  int halves = 20;                       // random halves for the standard error of Frechet distances; 0: none
+};
+
+struct SetNumber {
+  std::string name;
+  double value = 0;
+  double error = std::numeric_limits<double>::quiet_NaN();   // standard error, or deviation over splits or subsets, as `settings` says; NaN: none
+  std::string settings;                  // what decides the number besides images and features: "k 3, closed balls"
+};
+
+struct SetResults {
+  std::vector<SetNumber> numbers;
+  std::optional<FrechetLimit> limit;     // the fit behind fid_infinity
+};
+
+// The names for --metrics, in order.
+std::vector<std::string> set_metric_names();
+// The metrics that these inputs allow, without fid_infinity, whose cost is that of 15 Frechet distances.
+std::vector<std::string> usual_set_metrics(const SeenSet& samples, const SetReference& reference);
+
+// Measures the metrics with these names. ConfigError for an unknown name, or one whose input is missing: the message says which.
+SetResults measured_set(const std::string& network, const SeenSet& samples, const SetReference& reference, const std::vector<std::string>& metrics, const SetSettings& settings);
+
+// Mean and covariance of all features of a set, to be written with write_statistics.
+FeatureStatistics statistics_of(const SeenSet& set, const Features& features);
+
+}  // namespace fm

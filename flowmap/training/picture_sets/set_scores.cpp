@@ -1,0 +1,104 @@
+#include "flowmap/training/picture_sets/set_scores.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "data/grid.h"
+#include "data/png.h"
+#include "data/report/csv.h"
+#include "data/report/html.h"
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+
+namespace fm {
+namespace {
+
+constexpr std::int64_t shown_images = 32, full_rank = 2048;
+constexpr int shown_columns = 8, shown_side = 512;
+
+std::string number_or_empty(double x) { return std::isnan(x) ? "" : fmt::format("{}", x); }
+std::string count_or_empty(std::int64_t n) { return n == 0 ? "" : fmt::format("{}", n); }
+
+const std::vector<std::string>& columns() {
+  static const std::vector<std::string> names{"metric", "value", "error", "settings", "samples", "samples_count", "samples_id", "reference", "reference_count", "reference_id", "features", "date"};
+  return names;
+}
+
+std::vector<std::string> cells(const SetScore& s) {
+  return {s.number.name, number_or_empty(s.number.value), number_or_empty(s.number.error), s.number.settings, s.samples, count_or_empty(s.samples_count), s.samples_id,
+          s.reference, count_or_empty(s.reference_count), s.reference_id, s.features, s.date};
+}
+
+std::string with_error(const SetNumber& n) { return std::isnan(n.error) ? fmt::format("{:.6g}", n.value) : fmt::format("{:.6g} ± {:.2g}", n.value, n.error); }
+
+void show_images(HtmlReport& page, const PictureSet& set, const std::string& title) {
+  std::vector<Image> images;
+  for (std::int64_t i = 0; i < std::min(shown_images, set.count()); ++i) images.push_back(set.image(i));
+  const int scale = std::max(1, shown_side / (shown_columns * std::max(1, images.front().width)));
+  const std::vector<std::uint8_t> png = encode_png(make_grid(images, {.columns = shown_columns, .scale = scale}));
+  page.subheading(title);
+  page.png({reinterpret_cast<const char*>(png.data()), png.size()}, fmt::format("the first {} of {}", images.size(), set.count()));
+}
+
+Plot plot_of(const FrechetLimit& limit) {
+  Curve measured{.name = "random subsets", .x = {}, .y = {}, .markers = true}, line{.name = "line", .x = {0}, .y = {limit.value}, .dashed = true};
+  for (const FrechetLimit::Point& p : limit.points) {
+    const double inverse = 1000 / static_cast<double>(p.count);
+    measured.x.push_back(inverse), measured.y.push_back(p.distance);
+    line.x.push_back(inverse), line.y.push_back(limit.value + limit.slope / static_cast<double>(p.count));
+  }
+  return {.title = "Frechet distance against the number of samples", .x_label = "1000 / number of samples", .y_label = "Frechet distance", .curves = {measured, line}};
+}
+
+}  // namespace
+
+void add_set_scores(const std::filesystem::path& folder, const std::vector<SetScore>& scores) {
+  const std::filesystem::path file = folder / set_scores_file;
+  std::error_code ignored;
+  std::string text = std::filesystem::exists(file, ignored) ? read_file(file) : csv_line(columns());
+  const CsvRows rows = parse_csv(text);
+  if (rows.empty() || rows.front() != columns())
+    throw FileError(fmt::format("{}: not a table of this program's columns ({}): move it away, or give another --out", file.string(), fmt::join(columns(), ",")));
+  for (const SetScore& s : scores) text += csv_line(cells(s));
+  write_atomically(file, text);
+}
+
+std::string set_scores_text(const std::vector<SetScore>& scores) {
+  std::string out;
+  for (const SetScore& s : scores) out += fmt::format("{:<18} {:<26} {}\n", s.number.name, with_error(s.number), s.number.settings);
+  return out;
+}
+
+std::vector<std::string> limits_of(const SeenSet& samples, const SetReference& reference) {
+  std::vector<std::string> out;
+  if (samples.count < full_rank)
+    out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or KID", samples.count,
+                              full_rank));
+  if (const auto& images = reference.images; images && (images->height != samples.height || images->width != samples.width))
+    out.push_back(fmt::format("samples are {}x{} and the reference's images {}x{} (height x width): published numbers compare equal sizes", samples.height, samples.width, images->height, images->width));
+  if (reference.statistics.features && !reference.statistics.count)
+    out.push_back(fmt::format("{} does not say of how many images, which network and which preparation its statistics are: the name of its publisher must", reference.name));
+  return out;
+}
+
+void write_set_report(const std::filesystem::path& folder, const SetReport& r) {
+  const SetScore& first = r.scores.front();
+  HtmlReport page("Metrics of images", fmt::format("{} against {}", first.samples, first.reference));
+  std::vector<std::vector<std::string>> rows;
+  for (const SetScore& s : r.scores) rows.push_back({s.number.name, with_error(s.number), s.number.settings});
+  page.table({"metric", "value", "settings"}, rows);
+  for (const std::string& limit : r.limits) page.paragraph("Limit: " + limit + ".");
+  page.table({"", "name", "images", "fingerprint"},
+             {{"samples", first.samples, count_or_empty(first.samples_count), first.samples_id},
+              {"reference", first.reference, first.reference_count == 0 ? "unknown" : count_or_empty(first.reference_count), first.reference_id}},
+             first.features.empty() ? "" : "Features: " + first.features);
+  if (r.limit != nullptr) page.plot(plot_of(*r.limit));
+  if (r.samples != nullptr) show_images(page, *r.samples, "Samples");
+  if (r.reference != nullptr) show_images(page, *r.reference, "Reference");
+  write_atomically(folder / "report.html", page.html());
+}
+
+}  // namespace fm

@@ -1,0 +1,262 @@
+// Features of sets of images, stored and taken again, and the metrics of sets and of pairs.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <fstream>
+
+#include "data/png.h"
+#include "flowmap/metrics/kernel_distance.h"
+#include "flowmap/training/picture_sets/set_pairs.h"
+#include "flowmap/training/picture_sets/set_scores.h"
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/io/npy.h"
+#include "tensor/ops/reduce.h"
+#include "tests/support/error_of.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using fm::test::error_of;
+using fm::test::has;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int height = 7, width = 6;
+
+std::uint8_t level(std::int64_t image, std::int64_t i) { return static_cast<std::uint8_t>((image * 37 + i * 11 + image * i) % 251); }
+
+// `count` images whose contents follow from their numbers; the names of files sort as the numbers.
+void draw_set(const fs::path& folder, std::int64_t count, std::int64_t first = 0, int columns = width) {
+  fs::create_directories(folder);
+  for (std::int64_t k = 0; k < count; ++k) {
+    Image image = blank_image(columns, height, 3);
+    for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = level(first + k, static_cast<std::int64_t>(i));
+    write_png(folder / fmt::format("{:05}.png", k), image);
+  }
+}
+
+// Features of three numbers: the first value of each channel, in levels. Counts the images that it sees.
+struct Corner {
+  std::shared_ptr<std::int64_t> seen = std::make_shared<std::int64_t>(0);
+
+  Features features(const std::string& fingerprint = "corner 1") const {
+    return {"corner", fingerprint, [seen = seen](const Tensor& x) {
+              *seen += x.dim(0);
+              std::vector<float> out, twice;
+              for (std::int64_t i = 0; i < x.dim(0); ++i)
+                for (std::int64_t c = 0; c < 3; ++c) out.push_back(255 * x.data<float>()[(i * x.dim(1) + c) * x.dim(2) * x.dim(3)]);
+              for (const float v : out) twice.push_back(2 * v);
+              return Seen{Tensor::from(out, {x.dim(0), 3}), {}, Tensor::from(twice, {x.dim(0), 3}), {}};
+            }};
+  }
+};
+
+struct Silent : Messages {
+  std::vector<std::string> warnings;
+  void message(Level, std::string_view text) override { warnings.emplace_back(text); }
+};
+
+struct Seeing {
+  TempFolder t;
+  Corner corner;
+  Silent log;
+  SingleRank alone;
+  SeenSet see(const fs::path& folder, const SeeOptions& more = {}, const std::string& fingerprint = "corner 1") {
+    SeeOptions options = more;
+    if (options.cache.empty()) options.cache = t / "features";
+    return seen_set(*open_picture_set(folder.string()), corner.features(fingerprint), options, alone, log);
+  }
+};
+
+SeenSet made_set(const std::vector<float>& values, std::int64_t n) {
+  return {.name = "made", .id = "id", .count = n, .height = 8, .width = 8, .vectors = Tensor::from(values, {n, std::ssize(values) / n}), .spatial = {}, .logits = {}};
+}
+
+std::vector<float> waves(std::int64_t n, std::int64_t d, double shift) {
+  std::vector<float> out;
+  for (std::int64_t i = 0; i < n * d; ++i) out.push_back(static_cast<float>(std::sin(1.7 * static_cast<double>(i * i % 97) + shift) + shift * static_cast<double>(i % d)));
+  return out;
+}
+
+const SetNumber& named(const SetResults& r, const std::string& name) {
+  for (const SetNumber& n : r.numbers)
+    if (n.name == name) return n;
+  throw Error("no number " + name);
+}
+
+}  // namespace
+
+TEST_CASE("features come in the order of the images, over the borders of stored files") {
+  Seeing s;
+  draw_set(s.t / "a", 261);
+  const SeenSet set = s.see(s.t / "a");
+  REQUIRE(set.vectors.shape() == Shape{261, 3});
+  for (const std::int64_t i : {0, 1, 15, 16, 127, 128, 200, 255, 256, 260})
+    for (std::int64_t c = 0; c < 3; ++c) {
+      CHECK(set.vectors.data<float>()[i * 3 + c] == doctest::Approx(level(i, c)));
+      CHECK(set.spatial.data<float>()[i * 3 + c] == doctest::Approx(2 * level(i, c)));
+    }
+  CHECK(set.height == height);
+  CHECK(set.width == width);
+  CHECK(set.count == 261);
+  CHECK_FALSE(set.logits.defined());
+  CHECK_FALSE(s.see(s.t / "a", {.spatial = false}).spatial.defined());
+}
+
+TEST_CASE("a second look computes nothing, and a changed image only its file") {
+  Seeing s;
+  draw_set(s.t / "a", 300);
+  const std::string id = s.see(s.t / "a").id;
+  CHECK(*s.corner.seen == 300);
+  CHECK(s.see(s.t / "a").id == id);
+  CHECK(*s.corner.seen == 300);
+  fs::rename(s.t / "a", s.t / "b");                       // names do not matter
+  CHECK(s.see(s.t / "b").id == id);
+  CHECK(*s.corner.seen == 300);
+  draw_set(s.t / "c", 1, 999);
+  fs::copy_file(s.t / "c/00000.png", s.t / "b/00130.png", fs::copy_options::overwrite_existing);
+  const SeenSet changed = s.see(s.t / "b");
+  CHECK(*s.corner.seen == 300 + 128);
+  CHECK(changed.id != id);
+  CHECK(changed.vectors.data<float>()[130 * 3] == doctest::Approx(level(999, 0)));
+  CHECK(s.see(s.t / "b", {}, "corner 2").id != changed.id);   // other weights
+  CHECK(*s.corner.seen == 300 + 128 + 300);
+}
+
+TEST_CASE("the order and the number of images are part of the fingerprint") {
+  Seeing s;
+  draw_set(s.t / "a", 200);
+  const SeenSet all = s.see(s.t / "a");
+  const SeenSet part = s.see(s.t / "a", {.limit = 150});
+  CHECK(part.count == 150);
+  CHECK(part.id != all.id);
+  CHECK(part.vectors.shape() == Shape{150, 3});
+  fs::rename(s.t / "a/00000.png", s.t / "a/x.png");
+  CHECK(s.see(s.t / "a").id != all.id);
+}
+
+TEST_CASE("a stop in the middle loses at most one file, and a damaged file is computed again") {
+  Seeing s;
+  draw_set(s.t / "a", 300);
+  struct Stop {};
+  CHECK_THROWS_AS(s.see(s.t / "a", {.progress = [](std::int64_t done) { if (done >= 256) throw Stop(); }}), Stop);
+  CHECK(*s.corner.seen == 256);
+  const SeenSet whole = s.see(s.t / "a");
+  CHECK(*s.corner.seen == 300);
+  int files = 0;
+  for (const auto& file : fs::directory_iterator(s.t / "features")) {
+    ++files;
+    std::string bytes = read_file(file.path());
+    bytes[bytes.size() - 3] ^= 1;
+    std::ofstream(file.path(), std::ios::binary) << bytes;
+  }
+  CHECK(files == 3);
+  CHECK(s.log.warnings.empty());
+  CHECK(s.see(s.t / "a").id == whole.id);
+  CHECK(*s.corner.seen == 600);
+  CHECK(s.log.warnings.size() == 3);
+}
+
+TEST_CASE("images of two sizes are named, also across stored files") {
+  Seeing s;
+  draw_set(s.t / "a", 3);
+  draw_set(s.t / "b", 1, 5, width + 1);
+  fs::copy_file(s.t / "b/00000.png", s.t / "a/z.png");
+  CHECK(has(error_of<FileError>([&] { s.see(s.t / "a"); }), "00000.png is 6x7 but z.png is 7x7"));
+  draw_set(s.t / "c", 128);
+  fs::copy_file(s.t / "b/00000.png", s.t / "c/z.png");
+  CHECK(has(error_of<FileError>([&] { s.see(s.t / "c"); }), "00000.png is 7x6 but z.png is 7x7 (height x width)"));
+}
+
+TEST_CASE("features that are not finite name the image") {
+  Seeing s;
+  draw_set(s.t / "a", 40);
+  Features broken = s.corner.features("broken");
+  broken.see = [f = broken.see](const Tensor& x) {
+    Seen seen = f(x);
+    for (std::int64_t i = 0; i < seen.vectors.dim(0); ++i)
+      if (seen.vectors.data<float>()[i * 3] == static_cast<float>(level(33, 0))) seen.vectors.data<float>()[i * 3] = std::nanf("");
+    return seen;
+  };
+  const auto set = open_picture_set((s.t / "a").string());
+  CHECK(has(error_of<Error>([&] { seen_set(*set, broken, {.cache = s.t / "features"}, s.alone, s.log); }), "features of 00033.png are not finite"));
+}
+
+TEST_CASE("a metric whose input is missing is refused with the reason, and the usual ones leave it out") {
+  const SeenSet samples = made_set(waves(30, 4, 0), 30);
+  SetReference images{.name = "r", .id = "1", .images = made_set(waves(24, 4, 0.3), 24), .statistics = {}};
+  SetReference statistics{.name = "s", .id = "2", .images = {}, .statistics = {}};
+  statistics.statistics.features = fit_gaussian(images.images->vectors);
+  CHECK(usual_set_metrics(samples, images) == std::vector<std::string>{"fid", "kid_all", "precision_recall", "density_coverage"});
+  CHECK(usual_set_metrics(samples, statistics) == std::vector<std::string>{"fid"});
+  const auto refusal = [&](const SetReference& r, const std::string& name) { return error_of<ConfigError>([&] { measured_set("corner", samples, r, {name}, {}); }); };
+  CHECK(has(refusal(images, "kid"), "needs 1000 images in each set, but one has 24"));
+  CHECK(has(refusal(images, "is"), "needs the logits"));
+  CHECK(has(refusal(images, "sfid"), "needs the spatial features"));
+  CHECK(has(refusal(statistics, "precision_recall"), "means and covariances do not suffice"));
+  CHECK(has(refusal(images, "fidd"), "there are fid, sfid"));
+}
+
+TEST_CASE("numbers of a set equal those of the metrics' own functions") {
+  const SeenSet samples = made_set(waves(60, 4, 0), 60);
+  const SetReference reference{.name = "r", .id = "1", .images = made_set(waves(50, 4, 0.3), 50), .statistics = {}};
+  const Tensor &x = samples.vectors, &y = reference.images->vectors;
+  const SetResults r = measured_set("corner", samples, reference, {"fid", "kid_all", "precision_recall", "density_coverage", "fid_infinity"}, {.seed = 7, .halves = 5});
+  CHECK(named(r, "fd_corner").value == doctest::Approx(frechet_distance(fit_gaussian(x), fit_gaussian(y))).epsilon(1e-9));
+  CHECK(named(r, "fd_corner").error == doctest::Approx(frechet_error(x, FrechetReference(fit_gaussian(y)), 5, 7).deviation));
+  CHECK(named(r, "fd_corner").settings == "error: 5 random halves, seed 7");
+  CHECK(named(r, "kid_all").value == doctest::Approx(kernel_distance(x, y)));
+  const PrecisionRecall pr = precision_recall(y, x, 3);
+  CHECK(pr.precision != pr.recall);
+  CHECK(named(r, "precision").value == pr.precision);
+  CHECK(named(r, "recall").value == pr.recall);
+  REQUIRE(r.limit.has_value());
+  CHECK(named(r, "fd_corner_infinity").value == r.limit->value);
+  CHECK(named(measured_set("inception", samples, reference, {"fid"}, {.seed = 1, .halves = 0}), "fid").settings.empty());
+}
+
+TEST_CASE("statistics of a file win over its images for Frechet distances") {
+  const SeenSet samples = made_set(waves(60, 4, 0), 60);
+  SetReference reference{.name = "r", .id = "1", .images = made_set(waves(50, 4, 0.3), 50), .statistics = {}};
+  reference.statistics.features = fit_gaussian(samples.vectors);
+  const SetResults r = measured_set("inception", samples, reference, {"fid", "kid_all"}, {.seed = 1, .halves = 0});
+  CHECK(std::abs(named(r, "fid").value) < 1e-9);
+  CHECK(named(r, "kid_all").value == doctest::Approx(kernel_distance(samples.vectors, reference.images->vectors)));
+}
+
+TEST_CASE("pairs are compared by position, and their names must agree") {
+  const TempFolder t;
+  draw_set(t / "a", 20), draw_set(t / "b", 20);
+  Image one = blank_image(width, height, 3);
+  for (std::size_t i = 0; i < one.pixels.size(); ++i) one.pixels[i] = static_cast<std::uint8_t>(level(17, static_cast<std::int64_t>(i)) ^ 1);
+  write_png(t / "b/00017.png", one);
+  const auto a = open_picture_set((t / "a").string()), b = open_picture_set((t / "b").string());
+  const PairResults r = measured_pairs(*a, *b, {});
+  const double off_by_one = 20 * std::log10(255.0);                       // every pixel of one pair differs by 1 level; the others are equal: 100 dB
+  CHECK(r.numbers.at(0).name == "psnr");
+  CHECK(r.numbers.at(0).value == doctest::Approx((19 * 100 + off_by_one) / 20));
+  CHECK(r.numbers.at(0).error == doctest::Approx((100 - off_by_one) / 20).epsilon(1e-9));      // one of n differs by d: d / n
+  CHECK(r.numbers.at(1).value < 1);
+  CHECK(r.numbers.at(1).value > 0.99);
+  CHECK(r.samples_id != r.reference_id);
+  CHECK(measured_pairs(*a, *b, {.limit = 17}).numbers.at(0).value == 100);
+  fs::rename(t / "b/00003.png", t / "b/00003x.png");
+  CHECK(has(error_of<ConfigError>([&] { measured_pairs(*a, *open_picture_set((t / "b").string()), {}); }), "00003.png, but that of"));
+  fs::remove(t / "b/00019.png");
+  CHECK(has(error_of<ConfigError>([&] { measured_pairs(*a, *open_picture_set((t / "b").string()), {}); }), "equally many images"));
+}
+
+TEST_CASE("rows are added to the table, and another table is refused") {
+  const TempFolder t;
+  const SetScore score{.date = "today", .number = {"fid", 1.25, 0.5, "error: 20, \"halves\""}, .samples = "a,b", .samples_id = "1", .samples_count = 5, .reference = "r", .reference_id = "2",
+                       .reference_count = 0, .features = "f"};
+  add_set_scores(t.path(), {score});
+  add_set_scores(t.path(), {score, score});
+  const std::string text = read_file(t / "pictures.csv");
+  CHECK(std::count(text.begin(), text.end(), '\n') == 4);
+  CHECK(has(text, "fid,1.25,0.5,\"error: 20, \"\"halves\"\"\",\"a,b\",5,1,r,,2,f,today"));
+  std::ofstream(t / "pictures.csv") << "name,other\n1,2\n";
+  CHECK(has(error_of<FileError>([&] { add_set_scores(t.path(), {score}); }), "not a table of this program's columns"));
+}
