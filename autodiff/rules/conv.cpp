@@ -7,7 +7,7 @@
 namespace fm {
 namespace {
 
-Var push_conv(const Var& x, const Var& weight, const Var& bias, const Var& y, int stride, int padding) {
+Var push_conv(const Var& x, const Var& weight, const Var& bias, const Var& y, ConvStep step) {
   const DType result = y.dtype();
   TangentRows t;
   t.include(x, true, y.dim(0));
@@ -17,9 +17,9 @@ Var push_conv(const Var& x, const Var& weight, const Var& bias, const Var& y, in
   return y.with_tangent(push([&] {
     const Var dx = t.tangent(x, true), dw = t.tangent(weight, false), db = t.tangent(bias, false);
     Var dy;
-    if (dx.defined()) dy = conv2d(dx, weight.without_tangent(), db, stride, padding, result);
+    if (dx.defined()) dy = conv2d(dx, weight.without_tangent(), db, step, result);
     if (dw.defined()) {
-      const Var part = conv2d(t.value(x, true), dw, dx.defined() ? Var() : db, stride, padding, result);
+      const Var part = conv2d(t.value(x, true), dw, dx.defined() ? Var() : db, step, result);
       dy = dy.defined() ? dy + part : part;
     }
     if (!dy.defined()) dy = expand(reshape(cast(db, result), {1, db.numel(), 1, 1}), y.shape().with(0, t.rows));
@@ -29,17 +29,16 @@ Var push_conv(const Var& x, const Var& weight, const Var& bias, const Var& y, in
 
 }  // namespace
 
-Var conv2d(const Var& x, const Var& weight, const Var& bias, int stride, int padding) { return conv2d(x, weight, bias, stride, padding, x.dtype()); }
+Var conv2d(const Var& x, const Var& weight, const Var& bias, ConvStep step) { return conv2d(x, weight, bias, step, x.dtype()); }
 
-Var conv2d(const Var& x, const Var& weight, const Var& bias, int stride, int padding, DType result) {
+Var conv2d(const Var& x, const Var& weight, const Var& bias, ConvStep step, DType result) {
   const Tensor vx = x.value(), vw = weight.value(), vb = bias.value();
-  const ConvStep step{stride, padding};
   const Var y = record("conv2d", conv2d(vx, vw, vb, step, result), {&x, &weight, &bias}, [=](const Tensor& gy, Cotangents& g) {
     if (g.wants(0)) g.add(0, conv2d_grad_input(gy, vw, vx.shape(), step, vx.dtype()));
     if (g.wants(1)) g.add(1, conv2d_grad_weight(vx, gy, vw.shape(), step).to(vw.dtype()));
     if (g.wants(2)) g.add(2, sum(gy.to(vb.dtype()), {0, 2, 3}));
   });
-  return push_conv(x, weight, bias, y, stride, padding);
+  return push_conv(x, weight, bias, y, step);
 }
 
 }  // namespace fm

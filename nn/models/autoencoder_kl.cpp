@@ -70,7 +70,7 @@ VaeResample::VaeResample(std::int64_t width, bool down, const AutoencoderKLConfi
 
 Var VaeResample::operator()(const Var& x) const {
   const Var h = cast(x, block_type(precision, x));
-  return conv(conv.stride == 2 ? pad(pad(h, 3, 0, 1), 2, 0, 1) : upsample_nearest(h, 2), x.dtype());
+  return conv(conv.step.stride == 2 ? pad(pad(h, 3, 0, 1), 2, 0, 1) : upsample_nearest(h, 2), x.dtype());
 }
 
 VaeLevel::VaeLevel(std::int64_t in, std::int64_t out, std::int64_t count, bool last, bool down_, const AutoencoderKLConfig& c) : down(down_) {

@@ -1,5 +1,7 @@
 #include "tensor/ops/conv.h"
 
+#include <string>
+
 #include "tensor/error.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
@@ -9,11 +11,13 @@
 namespace fm {
 namespace {
 
+std::string padding_text(ConvStep step) { return "padding " + std::to_string(step.pad_h) + " in height and " + std::to_string(step.pad_w) + " in width"; }
+
 kernels::ConvShape conv_shape(const Shape& x, const Shape& w, ConvStep step) {
   if (x.rank() != 4 || w.rank() != 4 || x[1] != w[1])
     throw ShapeError("conv2d: x of shape " + to_string(x) + " (B, C, H, W) does not fit a weight of shape " + to_string(w) + " (O, C, kh, kw)");
-  if (step.stride < 1 || step.padding < 0)
-    throw ShapeError("conv2d: stride " + std::to_string(step.stride) + ", padding " + std::to_string(step.padding) + ": the stride must be 1 or more, the padding 0 or more");
+  if (step.stride < 1 || step.pad_h < 0 || step.pad_w < 0)
+    throw ShapeError("conv2d: stride " + std::to_string(step.stride) + ", " + padding_text(step) + ": the stride must be 1 or more, the padding 0 or more");
   kernels::ConvShape s{};
   s.batch = x[0];
   s.in_channels = x[1];
@@ -23,9 +27,10 @@ kernels::ConvShape conv_shape(const Shape& x, const Shape& w, ConvStep step) {
   s.kernel_h = w[2];
   s.kernel_w = w[3];
   s.stride_h = s.stride_w = step.stride;
-  s.pad_h = s.pad_w = step.padding;
+  s.pad_h = step.pad_h;
+  s.pad_w = step.pad_w;
   if (s.out_height() < 1 || s.out_width() < 1)
-    throw ShapeError("conv2d: a kernel of " + std::to_string(w[2]) + "x" + std::to_string(w[3]) + " does not fit into x" + to_string(x));
+    throw ShapeError("conv2d: a kernel of " + std::to_string(w[2]) + "x" + std::to_string(w[3]) + " does not fit into x" + to_string(x) + " with " + padding_text(step));
   return s;
 }
 

@@ -8,11 +8,12 @@
 
 namespace fm {
 
+// The stride of both dimensions, and the rows and columns of zeros on each side: {2, 1} has padding 1 on all sides, {1, 0, 3} only left and right.
 struct ConvStep {
-  int stride = 1, padding = 0;
+  int stride = 1, pad_h = 0, pad_w = pad_h;
 };
 
-// x (B, C, H, W), weight (O, C, kh, kw), bias (O) or undefined -> (B, O, (H + 2 padding - kh)/stride + 1, ...)
+// x (B, C, H, W), weight (O, C, kh, kw), bias (O) or undefined -> (B, O, (H + 2 pad_h - kh)/stride + 1, (W + 2 pad_w - kw)/stride + 1)
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvStep step);
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvStep step, DType result);
 // gx in the type of gy, or bf16 for gy in f32.

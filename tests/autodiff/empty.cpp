@@ -12,6 +12,7 @@
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/matmul.h"
 #include "autodiff/rules/norm.h"
+#include "autodiff/rules/pool.h"
 #include "autodiff/rules/resize.h"
 #include "autodiff/rules/softmax.h"
 #include "tests/support/tensors.h"
@@ -68,6 +69,9 @@ TEST_CASE("products of empty tensors have the right shapes, gradients and tangen
   CHECK(max_difference(linear(Tensor::ones({2, 0}), Tensor::ones({3, 0}), Tensor::arange(3)), Tensor::arange(3).expand({2, 3})) == 0);
   CHECK(sum_squares(matmul(Tensor::ones({2, 0}), Tensor::ones({0, 3}))) == 0);
   check("conv2d", [](const auto& x) { return conv2d(x[0], x[1], x[2], 1, 1); }, {{0, 2, 5, 5}, {3, 2, 3, 3}, {3}}, {0, 3, 5, 5});
+  check("max_pool2d, no images", [](const auto& x) { return max_pool2d(x[0], {3, 2, 1}); }, {{0, 2, 5, 6}}, {0, 2, 3, 3});
+  check("max_pool2d, no channels", [](const auto& x) { return max_pool2d(x[0], {2, 2, 0}); }, {{2, 0, 5, 6}}, {2, 0, 2, 3});
+  check("avg_pool2d, no images", [](const auto& x) { return avg_pool2d(x[0], {3, 1, 1}, PoolCount::inside); }, {{0, 2, 5, 6}}, {0, 2, 5, 6});
 }
 
 TEST_CASE("attention of empty tensors has the right shapes, gradients and tangents") {

@@ -14,6 +14,7 @@
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/matmul.h"
 #include "autodiff/rules/norm.h"
+#include "autodiff/rules/pool.h"
 #include "autodiff/rules/recomputed.h"
 #include "autodiff/rules/resize.h"
 #include "autodiff/rules/softmax.h"
@@ -158,6 +159,8 @@ TEST_CASE("scalars and empty lists are refused by operations that cannot take th
   refused("matmul", [&](const Var& v) { matmul(v, weight); }, x);
   refused("matmul", [&](const Var& v) { matmul(weight, v); }, normal({4}, 1));
   refused("conv2d", [&](const Var& v) { conv2d(v, v, {}); }, x);
+  refused("max_pool2d", [](const Var& v) { max_pool2d(v, {2, 2, 0}); }, x);
+  refused("avg_pool2d", [](const Var& v) { avg_pool2d(v, {2, 2, 0}, PoolCount::all); }, x);
   refused("softmax", [](const Var& v) { softmax(v); }, x);
   refused("log_softmax", [](const Var& v) { log_softmax(v); }, x);
   refused("cross_entropy", [](const Var& v) { cross_entropy(v, Tensor::zeros({}, DType::i64)); }, x);

@@ -15,6 +15,7 @@
 #include "tensor/ops/index.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/ops/norm.h"
+#include "tensor/ops/pool.h"
 #include "tensor/ops/reduce.h"
 #include "tensor/ops/softmax.h"
 #include "tests/support/tensors.h"
@@ -114,6 +115,10 @@ TEST_CASE("products, convolutions, attention and gather refuse tensors of the wr
   refuses("conv2d", y, [&](const Tensor& t) { conv2d_grad_input(t, kernel, image.shape(), {1, 1}); });
   refuses("conv2d", y, [&](const Tensor& t) { conv2d_grad_weight(image, t, kernel.shape(), {1, 1}); });
   refuses("conv2d", x({4}), [&](const Tensor& t) { conv2d(image, kernel, t, {1, 1}); }, false);
+  const MaxPooled pooled = max_pool2d_indexed(image, {2, 2, 0});
+  refuses("max_pool2d", pooled.value, [&](const Tensor& t) { max_pool2d_pull(t, pooled.index, image.shape(), {2, 2, 0}); });
+  refuses("max_pool2d", pooled.index, [&](const Tensor& t) { max_pool2d_push(image, t, {2, 2, 0}); });
+  refuses("avg_pool2d", pooled.value, [&](const Tensor& t) { avg_pool2d_pull(t, image.shape(), {2, 2, 0}, PoolCount::all); });
   const Tensor q = x({2, 2, 3, 4});
   Tensor d_o;
   CHECK_NOTHROW(attention_value_push({q, q, q}, {q.slice(0, 0, 1), {}, q.slice(0, 0, 1)}, d_o));

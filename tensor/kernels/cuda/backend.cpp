@@ -17,6 +17,7 @@ const Backend* backend() {
                          .index = index_kernels(),
                          .random = random_kernels(),
                          .resample = resample_kernels(),
+                         .pool = pool_kernels(),
                          .reduce = reduce_kernels(),
                          .rows = row_kernels(),
                          .gemm = gemm_kernels(),

@@ -18,6 +18,7 @@
 #include "tensor/kernels/elementwise.h"
 #include "tensor/kernels/gemm.h"
 #include "tensor/kernels/optimizer.h"
+#include "tensor/kernels/pool.h"
 #include "tensor/kernels/reduce.h"
 #include "tensor/kernels/rows.h"
 #include "tensor/ops/walk.h"
@@ -126,6 +127,7 @@ struct Backend {
   IndexKernels index;
   RandomKernels random;
   ResampleKernels resample;
+  PoolKernels pool;
   ReduceKernels reduce;
   RowKernels rows;
   GemmKernels gemm;

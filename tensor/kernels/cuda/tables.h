@@ -10,6 +10,7 @@ const CopyKernels& copy_kernels();
 const IndexKernels& index_kernels();
 const RandomKernels& random_kernels();
 const ResampleKernels& resample_kernels();
+const PoolKernels& pool_kernels();
 const ReduceKernels& reduce_kernels();
 const RowKernels& row_kernels();
 const GemmKernels& gemm_kernels();
