@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include "nn/config/toml_text.h"
 #include "nn/loaded.h"
@@ -58,7 +59,9 @@ class TrainLoop {
         optimizer_(make_optimizer(stage, loop, options, ranks)),
         checkpoints_(stage, loop, seed, optimizer_, options, ranks, observer),
         one_(stage, loop, optimizer_, options, ranks, observer),
-        watch_(stage.name, stage.watch, stage.remedies, observer) {}
+        watch_(stage.name, stage.watch, stage.remedies, observer) {
+    if (loop.score_every > 0) watch_.know(stage.scores.names);
+  }
 
   Outcome run() {
     observer_.opening({stage_, loop_, options_, ranks_, seed_});
@@ -171,9 +174,10 @@ class TrainLoop {
     hold_.emplace();                               // a stop waits for the end of the step, which is then saved
     while (step_ < loop_.steps) {
       StepNumbers numbers = step_or_saved();
-      const bool logged = step_ % loop_.log_every == 0 || step_ == loop_.steps;
+      const bool scored = is_scored(step_), logged = scored || step_ % loop_.log_every == 0 || step_ == loop_.steps;
       const StepReport report = read(std::move(numbers), logged || step_ == first_step_ + 1 || all_known());
       observer_.step_done(step_, report);
+      if (scored) score();
       if (logged) log(report);
       watch(report, logged || all_known());
       const bool last = step_ == loop_.steps;
@@ -193,6 +197,21 @@ class TrainLoop {
 
   // True if all numbers of a step can be read at no cost: on the CPU, with one rank. Otherwise only logged steps read them and average them over ranks.
   bool all_known() const { return alone() && !default_device().is_cuda(); }
+
+  bool is_scored(std::int64_t step) const { return loop_.score_every > 0 && !stage_.scores.names.empty() && (step % loop_.score_every == 0 || step == loop_.steps); }
+
+  // Measures the scores of this step on the first rank. A stop that is requested meanwhile waits until they are logged and the step is saved.
+  void score() {
+    const AsideScope aside(observer_);
+    optimizer_.gather_averages(0);
+    std::vector<double> values(stage_.scores.names.size());
+    if (ranks_.first()) values = stage_.scores.measure(step_);
+    if (!alone()) values = sum_over_ranks(ranks_, values);
+    release_averages();
+    for (std::size_t i = 0; i < values.size(); ++i)
+      if (!std::isnan(values[i])) scores_now_.emplace_back(stage_.scores.names[i], values[i]);
+    watch_.take_scores(scores_now_);
+  }
 
   void watch(const StepReport& report, bool complete) {
     LoopNumbers numbers{{"loss", report.loss}, {"grad_norm", report.grad_norm}};
@@ -285,6 +304,7 @@ class TrainLoop {
     metrics_now_ = metrics_of_all(ranks_, metrics_now_);
     LoopNumbers row{{"loss", report.loss}, {"grad_norm", report.grad_norm}, {"lr", report.lr}, {"grad_norm_max", watch_.take_largest_norm()}};
     for (const StepMetric& m : metrics_now_) row.emplace_back(m.name, double(m.value));
+    for (LoopNumbers scores = std::exchange(scores_now_, {}); const auto& score : scores) row.push_back(score);
     if (watch_.explosions() > 0) row.emplace_back("explosions", static_cast<double>(watch_.explosions()));
     observer_.row(step_, row);
   }
@@ -320,6 +340,7 @@ class TrainLoop {
   LoopCheckpoints checkpoints_;
   LoopStep one_;
   LoopWatch watch_;
+  LoopNumbers scores_now_;                         // of this step, until they are logged
   std::vector<StepMetric> metrics_now_;            // metrics of the last step that read them
   std::int64_t waits_ = 0, first_step_ = 0;        // number of waits for the GPU inside steps; first step of this process
   std::optional<StepNumbers> late_;                // numbers of the previous step, on a GPU

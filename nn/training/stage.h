@@ -65,6 +65,12 @@ template <DrawnStep D> AnyDrawn any_drawn(D drawn) {
   return out;
 }
 
+// Numbers that some steps measure at the averaged weights, such as distances of their samples to data: columns of metrics.csv.
+struct StageScores {
+  std::vector<std::string> names = {};                                 // the same on all ranks; empty: the stage has no scores
+  std::function<std::vector<double>(std::int64_t step)> measure = {};  // called on the first rank; one number for each name, NaN: undefined
+};
+
 struct Stage {
   std::string name;                                                    // the name of its folder in the run's folder
   std::vector<NamedParameter> trained = {};
@@ -77,6 +83,7 @@ struct Stage {
   std::function<void()> prepare = {};                                  // loads data for the first step, before training begins; may be empty
   std::function<void(std::int64_t step)> after_step = {};              // may be empty
   std::function<void(std::int64_t step, const std::filesystem::path& png)> preview = {};   // writes a sample grid; may be empty
+  StageScores scores = {};                                             // measured every LoopConfig::score_every steps
   std::string part = {};                                               // the stage's section of the config, such as "fm"; empty: the name
   std::vector<Field> fields = {};                                      // the config that checkpoints store; empty: TrainOptions::fields
   std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights on which the stage depends: {"encoder", "1a2b3c4d"}

@@ -23,11 +23,17 @@ void LoopWatch::check_resumed(std::int64_t step, const LoopNumbers& numbers) {
   observer_.warning(text);
 }
 
+void LoopWatch::take_scores(const LoopNumbers& numbers) {
+  for (const auto& [name, value] : numbers)
+    if (name == config_.keep_best) sum_ += value, ++count_;
+}
+
 void LoopWatch::observe(std::int64_t step, const LoopNumbers& numbers, bool complete) {
   const auto chosen = std::find_if(numbers.begin(), numbers.end(), [&](const auto& n) { return n.first == config_.keep_best; });
   if (chosen != numbers.end()) sum_ += chosen->second, ++count_;
-  if (complete && !config_.keep_best.empty() && chosen == numbers.end()) {
-    std::vector<std::string> names;
+  const bool rare = std::find(rare_.begin(), rare_.end(), config_.keep_best) != rare_.end();
+  if (complete && !config_.keep_best.empty() && chosen == numbers.end() && !rare) {
+    std::vector<std::string> names = rare_;
     for (const auto& [name, value] : numbers) names.push_back(name);
     throw ConfigError(fmt::format("--keep-best {}: stage {} has no such column, only {}", config_.keep_best, stage_, fmt::join(names, ", ")));
   }

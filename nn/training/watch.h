@@ -59,6 +59,11 @@ class LoopWatch {
   // not contain the column keep_best.
   void observe(std::int64_t step, const LoopNumbers& numbers, bool complete);
 
+  // Names of numbers that only some complete lists contain (StageScores): keep_best may name them.
+  void know(std::vector<std::string> rare) { rare_ = std::move(rare); }
+  // Takes numbers that are no sign of an explosion: only keep_best can mean them.
+  void take_scores(const LoopNumbers& numbers);
+
   bool rewinds() const { return config_.on_explosion == "rewind"; }
   double rate_scale() const { return rate_scale_; }
   std::int64_t explosions() const { return explosions_; }
@@ -81,6 +86,7 @@ class LoopWatch {
   void check_resumed(std::int64_t step, const LoopNumbers& numbers);
 
   std::string stage_;
+  std::vector<std::string> rare_;
   std::optional<std::string> resumed_;   // the advice, until the first step was checked
   WatchConfig config_;
   Remedies remedies_;

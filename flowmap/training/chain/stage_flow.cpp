@@ -1,6 +1,8 @@
 // The stages on latents: the flow-matching teacher, consistency mid-training, MeanFlow (distilled or from data), and a flow map by any objective.
 #include "data/grid.h"
 #include "data/png.h"
+#include "flowmap/metrics/sample_metrics.h"
+#include "flowmap/training/chain/evaluation.h"
 #include "flowmap/training/chain/training_run.h"
 #include "flowmap/training/generator.h"
 #include "flowmap/training/shown_classes.h"
@@ -93,7 +95,34 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
     stage.preview = [this, flow_map, jumps = needs.jumps, average = flow.average](std::int64_t, const std::filesystem::path& png) {
       write_preview(flow_map ? flow_map_generator(average.u(), 1, jumps) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
     };
+  if (loop.score_every > 0) add_scores_of_average(stage, flow, needs.jumps, flow_map);
   return train_loop(stage, loop, seed);
+}
+
+// Scores the average every loop.score_every steps as an evaluation does: by all metrics of the list, at evaluate.samples samples. A flow map takes the first
+// number of calls of evaluate.steps. Reference and features are opened before the first step.
+void TrainingRun::add_scores_of_average(Stage& stage, const FlowStage& flow, Jumps jumps, bool flow_map) {
+  const auto evaluator = std::make_shared<std::optional<Evaluator>>();
+  const int calls = parse_steps(recipe_.evaluate.steps).front();
+  for (const SampleMetric& metric : sample_metrics())
+    for (const MetricValue& value : metric.values) stage.scores.names.emplace_back(value.name);
+  stage.scores.names.emplace_back("accuracy");
+  stage.prepare = [this, evaluator, before = stage.prepare] {
+    if (before) before();
+    if (context_.ranks.first()) evaluator->emplace(*this);
+  };
+  stage.scores.measure = [this, evaluator, flow_map, jumps, calls, names = stage.scores.names, name = stage.name, average = flow.average](std::int64_t step) {
+    const ScoredGenerator generator{.of = {.name = name, .calls = calls, .stage = name, .step = step}, .network = average,
+                                    .generate = flow_map ? flow_map_generator(average.u(), calls, jumps) : teacher_generator(average.v(), recipe_.evaluate.teacher_points)};
+    std::vector<double> out(names.size(), Score::none);
+    try {
+      const Score score = (*evaluator)->score(generator);
+      for (std::size_t i = 0; i < names.size(); ++i) out[i] = names[i] == "accuracy" ? score.accuracy : score.metric(names[i]);
+    } catch (const SamplesNotFinite& e) {        // as in write_preview: the average may recover
+      context_.log.warning("no scores of step {}: {}", step, e.what());
+    }
+    return out;
+  };
 }
 
 Network TrainingRun::start_of_flow_map(const std::string& stage) {

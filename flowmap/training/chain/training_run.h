@@ -17,6 +17,7 @@
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/stages.h"
 #include "flowmap/training/generator.h"
+#include "flowmap/training/stage.h"
 #include "flowmap/velocity.h"
 #include "nn/checkpoint.h"
 #include "nn/loaded.h"
@@ -139,6 +140,7 @@ class TrainingRun {
   }
   Weights generator_weights(const std::string& stage);   // as stage_weights; ConfigError if the generator was trained in another latent space
   Outcome train_flow(const FlowTraining& training);
+  void add_scores_of_average(Stage& stage, const FlowStage& flow, Jumps jumps, bool flow_map);
   void initialise(const Network& network, const std::string& start, const Network& teacher);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
