@@ -15,7 +15,7 @@ class FrechetReference {
  public:
   explicit FrechetReference(const GaussianFit& fit);
 
-  std::int64_t width() const { return fit_.mean.dim(0); }
+  std::int64_t width() const { return mean_.dim(0); }
   double distance(const GaussianFit& other) const;          // ShapeError if the widths differ
   // Distance of the fit of features (n, D). For n <= D the rows minus their mean, divided by sqrt(n-1), are B themselves: no covariance and
   // no second factor are needed, and the result is exact for the singular covariance (4 n D (n + D/2) operations). ShapeError unless n >= 2
@@ -23,7 +23,8 @@ class FrechetReference {
   double distance(const Tensor& features) const;
 
  private:
-  GaussianFit fit_;
+  Tensor mean_;
+  double trace_;
   Tensor factor_;
 };
 
