@@ -1,8 +1,11 @@
 #include "flowmap/metrics/frechet.h"
 
 #include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
 
-#include "flowmap/metrics/factor.h"
+#include "flowmap/metrics/frechet_reference.h"
 #include "tensor/error.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/matmul.h"
@@ -11,12 +14,6 @@
 
 namespace fm {
 namespace {
-
-double trace(const Tensor& m) {
-  double s = 0;
-  for (std::int64_t i = 0; i < m.dim(0); ++i) s += m.data<double>()[i * m.dim(0) + i];
-  return s;
-}
 
 // Calls f with all rows in f64, in blocks of up to 4096 rows.
 constexpr std::int64_t rows_at_a_time = 4096;
@@ -91,11 +88,7 @@ GaussianFit fit_gaussian(const Tensor& features) {
 double frechet_distance(const GaussianFit& a, const GaussianFit& b) {
   if (a.mean.shape() != b.mean.shape())
     throw ShapeError("frechet_distance: features have different widths, " + to_string(a.mean.shape()) + " and " + to_string(b.mean.shape()));
-  // S1 = A^T A, S2 = B^T B: the eigenvalues of S1 S2 are those of (A B^T)(A B^T)^T, so their roots are the singular values of A B^T.
-  double cross = 0;
-  for (const double value : singular_values(matmul(semidefinite_factor(a.covariance), semidefinite_factor(b.covariance).transpose(0, 1))))
-    cross += value;
-  return sum_squares(a.mean - b.mean) + trace(a.covariance) + trace(b.covariance) - 2 * cross;
+  return FrechetReference(a).distance(b);
 }
 
 }  // namespace fm

@@ -4,7 +4,8 @@
 //   precision (Kynkaanniemi et al. 2019)       share of generated samples within the k-nearest-neighbor balls of real ones
 //   recall                                     share of real samples within the k-nearest-neighbor balls of generated ones
 //
-// The Frechet distance of finite samples is biased upwards, and less so with more samples: compare only values from equal numbers of samples.
+// The Frechet distance of finite samples is biased upwards, and less so with more samples: compare only values from equal numbers of
+// samples.
 #pragma once
 
 #include "tensor/tensor.h"
@@ -14,24 +15,28 @@ namespace fm {
 struct GaussianFit {
   Tensor mean;        // (D) f64
   Tensor covariance;  // (D, D) f64, divided by n - 1
-  std::int64_t count = 0;
+  std::int64_t count = 0;   // n; 0 if unknown
 };
 
-// features (n, D), f32 or f64. The mean is subtracted before products are summed in f64. ShapeError unless n >= 2. Error names the first row that is not
-// finite.
+// features (n, D), f32 or f64. The mean is subtracted before products are summed in f64. All features are held in memory (400 MB for 50,000
+// x 2,048 in f32). ShapeError unless n >= 2. Error names the first row that is not finite.
 GaussianFit fit_gaussian(const Tensor& features);
-// Covariances may be singular, as with fewer samples than features. The error is about 1e-11 of the traces. ShapeError if the widths D differ.
+// Covariances may be singular, as with fewer samples than features. The error is about 1e-11 of the traces. ShapeError if the widths D
+// differ.
 double frechet_distance(const GaussianFit& a, const GaussianFit& b);
 
 struct PrecisionRecall {
   double precision = 0, recall = 0;
 };
 
+enum class Ball { closed, open };   // whether a ball includes its surface
+
 // real (n, D), generated (m, D), f32. The radius of a sample is the distance to the k-th nearest other sample of its own set; a duplicate
-// is another sample, at distance 0. A ball includes its surface. |x - y|^2, summed in f64 over j = 0 .. D-1, decides whether a sample is inside, so
-// ties and duplicates are exact. Products in f32 only find the pairs for which this sum is needed. Memory beside the features: 512 rows of distances.
-// ShapeError if the widths differ or a set has k rows or fewer. Error names the first row that is not finite.
-PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, int k = 3);
+// is another sample, at distance 0. guided-diffusion and torch-fidelity use k = 3 and closed balls, prdc and dgm-eval k = 5 and open ones.
+// |x - y|^2, summed in f64 over j = 0 .. D-1, decides whether a sample is inside, so ties and duplicates are exact. Products in f32 only
+// find the pairs for which this sum is needed. Memory beside the features: 512 rows of distances. ShapeError if the widths differ or a set
+// has k rows or fewer. Error names the first row that is not finite.
+PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, int k = 3, Ball ball = Ball::closed);
 
 // Returns the first row of x (n, ...) with a number that is NaN or infinite, or -1 if there is none.
 std::int64_t first_row_not_finite(const Tensor& x);

@@ -15,36 +15,19 @@
 #include "tensor/ops/matmul.h"
 #include "tensor/ops/reduce.h"
 #include "tensor/random/fill.h"
+#include "tests/support/feature_tables.h"
 #include "tests/support/golden.h"
 #include "tests/support/near.h"
 
 using namespace fm;
 using test::near;
 using test::near_zero;
+using test::table;
+using test::whole;
+using test::x_table;
+using test::y_table;
 
 namespace {
-
-Tensor table(const std::string& key, std::int64_t n, std::int64_t d, double mix, double shift, double spread) {
-  std::vector<float> values;
-  for (std::int64_t i = 0; i < n; ++i) {
-    double x = 0;
-    for (std::int64_t j = 0; j < d; ++j) {
-      x = test::named_number(key, i * d + j) + mix * x;
-      values.push_back(static_cast<float>(shift + spread * x));
-    }
-  }
-  return Tensor::from(values, {n, d});
-}
-
-Tensor x_table(std::int64_t n, std::int64_t d = 16) { return table("frechet.x", n, d, 0.5, 0, 1); }
-Tensor y_table(std::int64_t n, std::int64_t d = 16) { return table("frechet.y", n, d, 0.3, 0.2, 1.2); }
-
-Tensor whole(const std::string& key, std::int64_t n, std::int64_t d, double low, double high, double offset) {
-  std::vector<float> values;
-  for (std::int64_t i = 0; i < n * d; ++i)
-    values.push_back(static_cast<float>(offset + std::floor((test::named_number(key, i) + 1) / 2 * (high - low)) + low));
-  return Tensor::from(values, {n, d});
-}
 
 Tensor apart(const Tensor& x, float offset) {
   const Tensor out = x.clone();

@@ -12,6 +12,7 @@
 #include "tensor/ops/elementwise.h"
 #include "tensor/random/fill.h"
 #include "tests/support/error_of.h"
+#include "tests/support/feature_tables.h"
 #include "tests/support/golden.h"
 #include "tests/support/near.h"
 #include "tests/support/text.h"
@@ -20,22 +21,6 @@ using namespace fm;
 using namespace fm::test;
 
 namespace {
-
-// The numbers of table() in tests/golden/kernel_distance.py.
-Tensor table(const std::string& key, std::int64_t n, std::int64_t d, double mix, double shift, double spread) {
-  std::vector<float> values;
-  for (std::int64_t i = 0; i < n; ++i) {
-    double x = 0;
-    for (std::int64_t j = 0; j < d; ++j) {
-      x = named_number(key, i * d + j) + (j > 0 ? mix * x : 0);
-      values.push_back(static_cast<float>(shift + spread * x));
-    }
-  }
-  return Tensor::from(values, {n, d});
-}
-
-Tensor x_table(std::int64_t n, std::int64_t d) { return table("frechet.x", n, d, 0.5, 0, 1); }
-Tensor y_table(std::int64_t n, std::int64_t d) { return table("frechet.y", n, d, 0.3, 0.2, 1.2); }
 
 Tensor line(const std::vector<float>& x) { return Tensor::from(x, {static_cast<std::int64_t>(x.size()), 1}); }
 
@@ -49,6 +34,7 @@ TEST_CASE("kernel distances agree with NumPy in f64, for sets smaller and larger
     const double wanted = golden.at(name)[0];
     CHECK(near(kernel_distance(x_table(n, d), y_table(m, d)), wanted, 1e-6));
     CHECK(near(kernel_distance(y_table(m, d), x_table(n, d)), wanted, 1e-6));
+    CHECK(near(kernel_distance(x_table(n, d).to(DType::f64), y_table(m, d)), wanted, 1e-12));
   }
   const Tensor x = x_table(96, 16);
   CHECK(near_within(kernel_distance(x.slice(0, 0, 48), x.slice(0, 48, 96)), golden.at("near")[0], 1e-6));
@@ -98,4 +84,39 @@ TEST_CASE("kernel_distance refuses sets that it cannot compare; the list of metr
   const std::map<std::string, double> all = measured_metrics({real, fit_gaussian(real), generated});
   CHECK(all.at("kid") == kernel_distance(generated, real));
   CHECK(measured_metrics({.real = real, .real_fit = fit_gaussian(real), .generated = generated, .sample = {5}}).count("kid") == 0);      // values, not features of a network
+}
+
+TEST_CASE("kernel distances of random subsets agree with torch-fidelity and NumPy") {
+  const auto golden = golden_rows(FM_TESTS_FOLDER "/golden/evaluation_metrics.txt");
+  const auto check = [](const KernelEstimate& e, double mean, double deviation, double tolerance) {
+    CHECK(near(e.mean, mean, tolerance));
+    CHECK(near(e.deviation, deviation, tolerance));
+  };
+  const Tensor x = x_table(96, 16), y = y_table(80, 16);
+  check(kernel_distance_of_subsets(x.to(DType::f64), y, {10, 40}), 0.213369360171, 0.0611788705075, 1e-11);       // torch-fidelity in f64
+  check(kernel_distance_of_subsets(x, y, {10, 40}), golden.at("kid_10_40")[0], golden.at("kid_10_40")[1], 1e-5);
+  check(kernel_distance_of_subsets(x_table(41, 5).to(DType::f64), y_table(37, 5).to(DType::f64), {7, 23, 11}), golden.at("kid_7_23")[0], golden.at("kid_7_23")[1], 1e-11);
+  const KernelEstimate one = kernel_distance_of_subsets(x_table(3, 1), y_table(2, 1), {1, 2, 0});
+  CHECK(near(one.mean, golden.at("kid_1_2")[0], 1e-5));
+  CHECK(one.deviation == 0);
+}
+
+TEST_CASE("subsets of all rows have the kernel distance of all rows, and no deviation") {
+  const Tensor x = x_table(50, 4).to(DType::f64), y = y_table(50, 4);
+  const KernelEstimate e = kernel_distance_of_subsets(x, y, {3, 50, 1});
+  CHECK(near(e.mean, kernel_distance(x, y), 1e-12));
+  CHECK(near_zero(e.deviation, 1e-14));
+}
+
+TEST_CASE("kernel_distance_of_subsets has torch-fidelity's numbers of subsets and rows, and refuses smaller sets") {
+  CHECK(KernelSubsets{}.subsets == 100);
+  CHECK(KernelSubsets{}.rows == 1000);
+  CHECK(KernelSubsets{}.seed == 2020);
+  const Tensor x = x_table(1000, 2), few = x_table(999, 2);
+  CHECK(has(error_of<ShapeError>([&] { kernel_distance_of_subsets(x, few); }), "kernel_distance_of_subsets: features [1000, 2] and [999, 2]: each set needs 1000 rows or more"));
+  CHECK_THROWS_AS(kernel_distance_of_subsets(few, x), ShapeError);
+  CHECK_THROWS_AS(kernel_distance_of_subsets(x, x_table(1000, 3)), ShapeError);
+  CHECK_THROWS_AS(kernel_distance_of_subsets(x, x, {0, 10}), ConfigError);
+  CHECK(has(error_of<ConfigError>([&] { kernel_distance_of_subsets(x, x, {5, 1}); }), "5 subsets of 1 rows"));
+  CHECK(has(error_of([&] { kernel_distance_of_subsets(x, with_number(x, 17, NAN), {1, 2}); }), "row 17 of y is not finite"));
 }
