@@ -46,7 +46,7 @@ struct Corner {
               *seen += x.dim(0);
               std::vector<float> out, twice;
               for (std::int64_t i = 0; i < x.dim(0); ++i)
-                for (std::int64_t c = 0; c < 3; ++c) out.push_back(255 * x.data<float>()[(i * x.dim(1) + c) * x.dim(2) * x.dim(3)]);
+                for (std::int64_t c = 0; c < 3; ++c) out.push_back(std::round(255 * x.data<float>()[(i * x.dim(1) + c) * x.dim(2) * x.dim(3)]));
               for (const float v : out) twice.push_back(2 * v);
               return Seen{Tensor::from(out, {x.dim(0), 3}), {}, Tensor::from(twice, {x.dim(0), 3}), {}};
             }};
@@ -167,7 +167,7 @@ TEST_CASE("images of two sizes are named, also across stored files") {
   CHECK(has(error_of<FileError>([&] { s.see(s.t / "a"); }), "00000.png is 6x7 but z.png is 7x7"));
   draw_set(s.t / "c", 128);
   fs::copy_file(s.t / "b/00000.png", s.t / "c/z.png");
-  CHECK(has(error_of<FileError>([&] { s.see(s.t / "c"); }), "00000.png is 7x6 but z.png is 7x7 (height x width)"));
+  CHECK(has(error_of<FileError>([&] { s.see(s.t / "c"); }), "00000.png is 6x7 but z.png is 7x7"));
 }
 
 TEST_CASE("features that are not finite name the image") {

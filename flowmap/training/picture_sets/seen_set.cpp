@@ -33,7 +33,7 @@ std::vector<Chunk> chunks_of(std::int64_t count) {
 
 struct SizedImages {
   Tensor pixels;                         // (n, 3, H, W) u8
-  std::string size;                      // "HxW"
+  std::string size;                      // "WxH"
 };
 
 SizedImages decoded(const PictureSet& set, const Chunk& chunk, const std::vector<std::string>& bytes) {
@@ -50,7 +50,7 @@ SizedImages decoded(const PictureSet& set, const Chunk& chunk, const std::vector
                                   first.height, set.member(chunk.first + i), image.width, image.height));
     planes_from_image(image, out.data<std::uint8_t>() + i * std::int64_t{3} * first.width * first.height);
   }
-  return {out, fmt::format("{}x{}", first.height, first.width)};
+  return {out, fmt::format("{}x{}", first.width, first.height)};
 }
 
 std::vector<std::string> bytes_of(const PictureSet& set, const Chunk& chunk) {
@@ -115,7 +115,8 @@ class Seer {
         const auto found = stored.metadata().find(name);
         return found == stored.metadata().end() ? std::string() : found->second;
       };
-      for (const SafetensorsEntry& entry : stored.entries()) out.push_back({entry.name, stored[entry.name]});
+      for (const char* name : {"vectors", "spatial", "logits"})                 // in the order of tensors_of, on which the checksum depends
+        if (stored.has(name)) out.push_back({name, stored[name]});
       for (const auto& [name, tensor] : out)
         if (tensor.rank() != 2 || tensor.dim(0) != chunk.n || tensor.dtype() != DType::f32) throw FileError("other sizes");
       if (says("checksum") != checksum(out) || says("features") != features_.fingerprint) throw FileError("wrong checksum");
@@ -180,7 +181,7 @@ SeenSet seen_set(const PictureSet& set, const Features& features, const SeeOptio
     }
     if (first_size.empty()) first_size = size;
     if (size != first_size)
-      throw FileError(fmt::format("{}: {} is {} (height x width) but {} is {}: all images of a set need one size, so resize or crop them first", set.name(), set.member(0), first_size,
+      throw FileError(fmt::format("{}: {} is {} but {} is {}: all images of a set need one size, so resize or crop them first", set.name(), set.member(0), first_size,
                                   set.member(chunks[c].first), size));
     all += " " + keys[c];
   }
