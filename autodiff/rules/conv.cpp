@@ -32,9 +32,12 @@ Var push_conv(const Var& x, const Var& weight, const Var& bias, const Var& y, Co
 Var conv2d(const Var& x, const Var& weight, const Var& bias, ConvStep step) { return conv2d(x, weight, bias, step, x.dtype()); }
 
 Var conv2d(const Var& x, const Var& weight, const Var& bias, ConvStep step, DType result) {
-  const Tensor vx = x.value(), vw = weight.value(), vb = bias.value();
-  const Var y = record("conv2d", conv2d(vx, vw, vb, step, result), {&x, &weight, &bias}, [=](const Tensor& gy, Cotangents& g) {
-    if (g.wants(0)) g.add(0, conv2d_grad_input(gy, vw, vx.shape(), step, vx.dtype()));
+  const Tensor vw = weight.value(), vb = bias.value();
+  const Tensor vx = weight.on_tape() ? x.value() : Tensor();       // only the gradient of the weight needs x: a frozen network does not keep it
+  const Shape shape = x.shape();
+  const DType type = x.dtype();
+  const Var y = record("conv2d", conv2d(x.value(), vw, vb, step, result), {&x, &weight, &bias}, [=](const Tensor& gy, Cotangents& g) {
+    if (g.wants(0)) g.add(0, conv2d_grad_input(gy, vw, shape, step, type));
     if (g.wants(1)) g.add(1, conv2d_grad_weight(vx, gy, vw.shape(), step).to(vw.dtype()));
     if (g.wants(2)) g.add(2, sum(gy.to(vb.dtype()), {0, 2, 3}));
   });
