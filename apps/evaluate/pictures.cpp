@@ -7,12 +7,13 @@
 
 #include "apps/cli/console.h"
 #include "apps/cli/progress.h"
+#include "autodiff/tape.h"
 #include "data/report/clock.h"
 #include "flowmap/training/picture_sets/set_pairs.h"
 #include "flowmap/training/picture_sets/set_scores.h"
 #include "flowmap/training/published_features.h"
 #include "nn/loaded.h"
-#include "nn/models/lpips.h"
+#include "nn/models/lpips_weights.h"
 #include "tensor/error.h"
 #include "tensor/io/folder_lock.h"
 #include "tensor/narrow.h"
@@ -94,11 +95,24 @@ class Evaluation {
             .reference = c_.reference, .reference_id = {}, .reference_count = {}, .features = {}};
   }
 
+  // "vgg:TRUNK,HEADS", or one file that holds both.
+  Lpips open_lpips(const std::string& text) const {
+    const std::size_t colon = text.find(':'), comma = text.find(',', colon == std::string::npos ? 0 : colon);
+    const std::string trunk = text.substr(0, colon);
+    if (colon == std::string::npos || (trunk != "vgg" && trunk != "alex"))
+      throw ConfigError(fmt::format("--lpips {}: must be vgg:TRUNK,HEADS or alex:TRUNK,HEADS, with torchvision's weights of the network and LPIPS' heads, or one file of both", text));
+    const LpipsFiles files{text.substr(colon + 1, comma == std::string::npos ? comma : comma - colon - 1), comma == std::string::npos ? "" : text.substr(comma + 1)};
+    return load_lpips(files, {.trunk = trunk}, [&](const std::string& line) { context_.log.warning("{}", line); });
+  }
+
   void measure_pairs() {
     PairOptions options{.limit = c_.limit};
     if (!c_.lpips.empty()) {
-      const auto lpips = std::make_shared<const Lpips>(load_lpips(c_.lpips, [&](const std::string& line) { context_.log.warning("{}", line); }));
-      options.lpips = [lpips](const Tensor& x, const Tensor& y) { return distances_of(*lpips, x, y); };
+      const auto lpips = std::make_shared<const Lpips>(open_lpips(c_.lpips));
+      options.lpips = [lpips](const Tensor& x, const Tensor& y) {
+        const PauseTape pause;
+        return (*lpips)(x.to(default_device()), y.to(default_device())).value().to(Device{}).to_vector<double>();
+      };
     }
     ImageProgress progress(context_.log, "pairs", c_.limit > 0 ? std::min(c_.limit, samples_->count()) : samples_->count());
     progress.begin(0);
