@@ -265,6 +265,26 @@ TEST_CASE("evaluate scores the selected stages and calls; bad options and a fore
   CHECK(read_file(out / "scores.csv") == "step,loss\n1,2\n");
 }
 
+TEST_CASE("scores during a training are those that an evaluation of the same weights gives") {
+  TempFolder folder;
+  const fs::path out = copy_of_run(folder);
+  for (const char* stage : {"fm", "mfd"}) {
+    CAPTURE(stage);
+    fs::remove_all(out / stage);
+    const std::string loop = std::string("--") + stage + ".loop.";
+    succeeds(train(stage, out, {"--data", sorted_run().data, loop + "score_every", "10", "--keep-best", "kid", "--evaluate.samples", "24"}));
+    const std::string csv = read_file(out / stage / "metrics.csv");
+    const Curve distance = csv_curve(csv, "step", "frechet"), right = csv_curve(csv, "step", "accuracy");
+    CHECK(distance.x == (std::string(stage) == "fm" ? std::vector<double>{10, 20, 24} : std::vector<double>{10, 12}));
+    CHECK(distance.y.front() != distance.y.back());
+    CHECK(fs::exists(out / stage / "checkpoints/best"));
+    succeeds(evaluate(out, {"--stage", std::string(stage) == "fm" ? "teacher" : stage, "--calls", "1", "--samples", "24"}));
+    const Score score = read_scores(out / "scores.csv").back();
+    CHECK(score.metric("frechet") == distance.y.back());
+    CHECK(score.accuracy == right.y.back());
+  }
+}
+
 TEST_CASE("a finished pipeline rewrites an outdated report, and evaluates again if the settings have changed") {
   TempFolder folder;
   const fs::path out = copy_of_run(folder);
