@@ -103,6 +103,38 @@ template <class Op> Tensor map(const Tensor& x) {
   return y;
 }
 
+namespace {
+
+// Whether each entry of dimension 0 is contiguous, so that `x` consists of dim(0) runs of memory.
+bool has_contiguous_rows(const Tensor& x) { return x.rank() > 0 && x.dim(0) > 0 && x.select(0, 0).is_contiguous(); }
+
+}  // namespace
+
+template <class Op> void map_into(const Tensor& from_x, const Tensor& out) {
+  check_like(out, from_x, op_name(Op{}));
+  common_device(op_name(Op{}), {&from_x, &out});
+  if (out.numel() == 0) return;
+  const Tensor x = from_x.raw() == out.raw() && from_x.strides() == out.strides() ? from_x : apart_from(from_x, out);
+  if (x.dtype() == DType::bf16 || !has_contiguous_rows(x) || !has_contiguous_rows(out) || overlaps_itself(out)) return out.copy_from(map<Op>(x));
+  const OpName scope(op_name(Op{}));
+  count_traffic({&x, &out});
+  const std::int64_t rows = x.dim(0), row = x.numel() / rows, pieces = (row + piece - 1) / piece, from_stride = x.strides()[0], to_stride = out.strides()[0];
+  if (x.device().is_cuda()) {
+    on_gpu(x, [&]<class T>(T, const auto& t) {
+      for (std::int64_t r = 0; r < rows; ++r) t.unary[UnaryOps::index<Op>()].value(x.data<T>() + r * from_stride, out.data<T>() + r * to_stride, row);
+    });
+    return;
+  }
+  with_table(x.dtype(), [&]<class T>(T, const auto& t) {
+    const T* from = x.data<T>();
+    T* to = out.data<T>();
+    parallel_for(rows * pieces, piece * 8, [&](std::int64_t job) {
+      const std::int64_t r = job / pieces, at = job % pieces * piece;
+      t.unary[UnaryOps::index<Op>()].value(from + r * from_stride + at, to + r * to_stride + at, std::min(piece, row - at));
+    });
+  });
+}
+
 template <class Op> Tensor map_slope(const Tensor& saved, const Tensor& g) {
   const OpName scope(op_name(Op{}));
   check_like(g, saved, op_name(Op{}));
@@ -254,6 +286,7 @@ template <class Op> Tensor zip(const Tensor& a, const Tensor& b) { return zip_by
 
 #define FM_INSTANTIATE_UNARY(Op, function)                                     \
   template Tensor map<Op>(const Tensor&);                                      \
+  template void map_into<Op>(const Tensor&, const Tensor&);                    \
   template Tensor map_slope<Op>(const Tensor&, const Tensor&);                 \
   template void map_dual<Op>(const Tensor&, const Tensor&, Tensor&, Tensor&);  \
   template Tensor map_curvature<Op>(const Tensor&, const Tensor&, const Tensor&);

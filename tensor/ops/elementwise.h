@@ -8,6 +8,8 @@
 namespace fm {
 
 template <class Op> Tensor map(const Tensor& x);                                          // f(x)
+// Writes f(x) to `out`, which has x's shape and type: x itself, or a range of channels of a larger tensor, say. ShapeError or DTypeError otherwise.
+template <class Op> void map_into(const Tensor& x, const Tensor& out);
 template <class Op> Tensor map_slope(const Tensor& saved, const Tensor& g);               // f' g; `saved` is the op's x or y (saves_output)
 template <class Op> void map_dual(const Tensor& x, const Tensor& dx, Tensor& y, Tensor& dy);   // y = f(x), dy = f'(x) dx, one sweep
 template <class Op> Tensor map_curvature(const Tensor& x, const Tensor& dx, const Tensor& g);  // f''(x) dx g
@@ -21,6 +23,7 @@ FM_COMPARISONS(FM_DECLARE_BINARY)
 #undef FM_DECLARE_UNARY
 #undef FM_DECLARE_BINARY
 
+inline void relu_into(const Tensor& x, const Tensor& out) { map_into<Relu>(x, out); }
 Tensor affine(const Tensor& x, double scale, double shift);                               // scale x + shift
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);                  // condition != 0 ? a : b; broadcasts
 Tensor clamp(const Tensor& x, double low, double high);

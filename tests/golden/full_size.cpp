@@ -1,9 +1,9 @@
-// The program that full_size.py compares with PyTorch: a model at full size with the weights and inputs of a folder.
+// The program that full_size.py and inception_modules.py compare with PyTorch: a model at full size with the weights and inputs of a folder.
 //
 //   full_size CASE IMAGE_SIZE PRECISION FOLDER
 //
 // reads FOLDER/weights.safetensors and inputs.safetensors, writes FOLDER/output.safetensors. CASE: rae-dinov2, rae-siglip2, rae-mae,
-// dit-teacher, dit-mean-flow (DiT^DH), vae, dit-xl-2, sit-xl-2, mean-flow-xl-2.
+// dit-teacher, dit-mean-flow (DiT^DH), vae, dit-xl-2, sit-xl-2, mean-flow-xl-2, inception-tf1, inception-half-pixel, inception-clean (f32 alone).
 #include <fmt/format.h>
 
 #include <exception>
@@ -13,6 +13,8 @@
 #include "autodiff/jvp.h"
 #include "autodiff/rules/linear.h"
 #include "nn/models/autoencoder_kl.h"
+#include "nn/models/inception_file.h"
+#include "nn/models/inception_input.h"
 #include "nn/models/presets.h"
 #include "nn/models/published_weights.h"
 #include "tensor/error.h"
@@ -90,10 +92,18 @@ NamedTensors run_vae(const std::string& precision, const Folder& folder) {
   return {{"moments", moments}, {"decoded", decoded(folder.input("z"))}, {"round trip", decoded(DiagonalGaussian(moments).mean.value())}};
 }
 
+NamedTensors run_inception(const std::string& preparation, const std::string& precision, const Folder& folder) {
+  if (precision != "f32") throw ConfigError("case inception: precision " + precision + ", but the features are computed in f32 alone");
+  const Inception net = inception_from(Safetensors(folder.path / "weights.safetensors").tensors());
+  const InceptionOutput y = net(prepare_for_inception(folder.input("images"), inception_input(preparation)));
+  return {{"pool3", y.pool3}, {"spatial", y.spatial}, {"logits_unbiased", y.logits_unbiased}};
+}
+
 NamedTensors outputs(const std::string& name, std::int64_t image_size, const std::string& precision, const Folder& folder) {
   if (name.starts_with("rae-")) return run_rae(name.substr(4), image_size, precision, folder);
   if (name == "dit-teacher" || name == "dit-mean-flow") return run_dit(name == "dit-mean-flow", image_size, precision, folder);
   if (name == "vae") return run_vae(precision, folder);
+  if (name.starts_with("inception-")) return run_inception(name.substr(10), precision, folder);
   for (const std::string kind : {"dit", "sit", "mean-flow"})
     if (name == kind + "-xl-2") return run_plain_dit(kind, image_size, precision, folder);
   throw ConfigError("no case '" + name + "'");

@@ -155,3 +155,26 @@ TEST_CASE("attention_pull refuses outputs that overlap its operands, and outputs
   CHECK_THROWS_AS(attention_pull(in, saved, go, {out.q.slice(2, 0, 4), {}, {}}), ShapeError);
   CHECK_THROWS_AS(attention_pull(in, saved, go, {out.q.to(DType::f32), {}, {}}), DTypeError);
 }
+
+TEST_CASE("relu_into writes into a range of channels, into its input, and into views that overlap its input") {
+  for (const DType type : {DType::f32, DType::f64, DType::bf16}) {
+    const Tensor x = normal({3, 2, 4500}, 1, type);                                      // rows of more than one piece
+    const Tensor wanted = relu(x), all = Tensor::full({3, 5, 4500}, 7, type), before = x.clone();
+    relu_into(x, all.slice(1, 2, 4));
+    CHECK(max_difference(all.slice(1, 2, 4), wanted) == 0);
+    for (const double v : values(all.slice(1, 0, 2))) REQUIRE(v == 7);
+    for (const double v : values(all.slice(1, 4, 5))) REQUIRE(v == 7);
+    CHECK(max_difference(x, before) == 0);
+    relu_into(x.transpose(1, 2), all.slice(1, 0, 2).transpose(1, 2));                    // rows that are not contiguous
+    CHECK(max_difference(all.slice(1, 0, 2), wanted) == 0);
+    const Tensor strip = normal({4, 3}, 2, type), moved = relu(strip.slice(0, 0, 3));
+    relu_into(strip.slice(0, 0, 3), strip.slice(0, 1, 4));
+    CHECK(max_difference(strip.slice(0, 1, 4), moved) == 0);
+    relu_into(x, x);
+    CHECK(max_difference(x, wanted) == 0);
+  }
+  const Tensor one = Tensor::zeros({2, 1});
+  CHECK_THROWS_AS(relu_into(square().slice(1, 0, 2).slice(0, 0, 2), one.expand({2, 2})), ShapeError);
+  CHECK_THROWS_AS(relu_into(square(), Tensor::zeros({3, 2})), ShapeError);
+  CHECK_THROWS_AS(relu_into(square(), Tensor::zeros({3, 3}, DType::f64)), DTypeError);
+}
