@@ -26,15 +26,21 @@ struct Compared {
 constexpr double no_error = std::numeric_limits<double>::quiet_NaN();
 
 // Reasons why a metric cannot be measured; empty: it can.
-std::string needs_fit(const SeenSet&, const SetReference& r) {
-  return r.statistics.features || r.images ? "" : "needs images or statistics of the reference";
+std::string needs_fit(const SeenSet& s, const SetReference& r) {
+  if (s.count < 2) return fmt::format("needs 2 images or more, but {} has {}", s.name, s.count);
+  if (r.statistics.features) return "";
+  if (!r.images) return "needs images or statistics of the reference";
+  return r.images->count >= 2 ? "" : fmt::format("needs 2 images or more, but {} has {}", r.images->name, r.images->count);
 }
 std::string needs_spatial(const SeenSet& s, const SetReference& r) {
   if (!s.spatial.defined()) return "needs the spatial features of FID's Inception: --features inception:FILE";
+  if (s.count < 2) return needs_fit(s, r);
   return r.statistics.spatial || r.images ? "" : "needs mu_s and sigma_s, which the reference file lacks, or the reference's images";
 }
 std::string needs_logits(const SeenSet& s, const SetReference&) { return s.logits.defined() ? "" : "needs the logits of FID's Inception: --features inception:FILE"; }
-std::string needs_images(const SeenSet&, const SetReference& r) { return r.images ? "" : "needs the reference's images: means and covariances do not suffice"; }
+std::string needs_images(const SeenSet& s, const SetReference& r) {
+  return r.images ? needs_fit(s, {r.name, r.id, r.images, {}}) : "needs the reference's images: means and covariances do not suffice";
+}
 std::string needs_subsets(const SeenSet& s, const SetReference& r) {
   if (!r.images) return needs_images(s, r);
   const std::int64_t rows = KernelSubsets().rows, least = std::min(s.count, r.images->count);

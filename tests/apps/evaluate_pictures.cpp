@@ -1,0 +1,173 @@
+// `evaluate pictures` as a user runs it, with FID's network at full size and weights that are a function of their names.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <fstream>
+
+#include "data/png.h"
+#include "data/report/csv.h"
+#include "flowmap/metrics/frechet.h"
+#include "flowmap/metrics/image_similarity.h"
+#include "flowmap/metrics/statistics_file.h"
+#include "flowmap/training/published_features.h"
+#include "nn/models/inception_file.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/io/npy.h"
+#include "tensor/io/safetensors.h"
+#include "tensor/ops/elementwise.h"
+#include "tests/support/child.h"
+#include "tests/support/inception_stand_in.h"
+#include "tests/support/near.h"
+
+using namespace fm;
+using namespace fm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int side = 24;
+
+// Two folders of images, the second also as an array, and the weights: made once.
+struct Files {
+  TempFolder folder;
+  fs::path samples = folder / "samples", real = folder / "real", weights = folder / "inception.safetensors", array = folder / "real.npz";
+  Files() {
+    draw(samples, 0, 6), draw(real, 10, 5);
+    save_safetensors(weights, inception_stand_in());
+    std::vector<std::uint8_t> all;
+    for (int m = 10; m < 15; ++m) {
+      const auto bytes = hash_image(m, side, side);
+      all.insert(all.end(), bytes.begin(), bytes.end());
+    }
+    NpzWriter npz(array);
+    npz.add<std::uint8_t>("arr_0", {5, side, side, 3}, all);
+    npz.finish();
+  }
+  static void draw(const fs::path& to, int first, int count) {
+    fs::create_directories(to);
+    for (int m = 0; m < count; ++m) write_png(to / (std::to_string(m) + ".png"), Image{side, side, 3, hash_image(first + m, side, side)});
+  }
+  std::string features() const { return "inception:" + weights.string(); }
+};
+
+const Files& files() {
+  static const Files made;
+  return made;
+}
+
+Result evaluate(const Arguments& arguments) { return run_program_file(own_folder().parent_path() / "apps/evaluate", arguments); }
+
+// Column `column` of the row of this metric in DIR/pictures.csv.
+std::string cell(const fs::path& out, const std::string& metric, const std::string& column) {
+  const CsvRows rows = parse_csv(read_file(out / "pictures.csv"));
+  const auto at = static_cast<std::size_t>(std::find(rows[0].begin(), rows[0].end(), column) - rows[0].begin());
+  for (const auto& row : rows)
+    if (row[0] == metric) return row.at(at);
+  return "no row of " + metric;
+}
+
+GaussianFit fit_of(int first, int count, InceptionInput input) {
+  const auto net = std::make_shared<const Inception>(inception_from(inception_stand_in()));
+  std::vector<std::uint8_t> planes;
+  for (int m = first; m < first + count; ++m) {
+    const Image image{side, side, 3, hash_image(m, side, side)};
+    std::vector<std::uint8_t> one(image.pixels.size());
+    planes_from_image(image, one.data());
+    planes.insert(planes.end(), one.begin(), one.end());
+  }
+  return fit_gaussian(inception_features(net, input).see(Tensor::from(planes, {count, 3, side, side}).to(DType::f32) / 255.0).vectors);
+}
+
+void refused(const Result& result, int code, const std::string& message) {
+  CHECK_MESSAGE(result.code == code, result.err);
+  CHECK_MESSAGE(has(result.err, message), result.err);
+}
+
+}  // namespace
+
+TEST_CASE("the distance of two folders is that of their features, whatever form the reference has, and says what it is of") {
+  const TempFolder t;
+  const Result result = evaluate({"pictures", "--samples", files().samples.string(), "--reference", files().real.string(), "--features", files().features(), "--halves", "3", "--out",
+                                  (t / "out").string(), "--write-statistics", (t / "real.npz").string()});
+  REQUIRE_MESSAGE(result.code == 0, result.err);
+  const double fid = std::stod(cell(t / "out", "fid", "value"));
+  const GaussianFit samples = fit_of(0, 6, InceptionInput::tf1), real = fit_of(10, 5, InceptionInput::tf1);
+  CHECK(near(fid, frechet_distance(samples, real), 1e-7));
+  CHECK(cell(t / "out", "fid", "settings") == "error: 3 random halves, seed 2020");
+  CHECK(std::stod(cell(t / "out", "fid", "error")) > 0);
+  CHECK(cell(t / "out", "fid", "samples_count") == "6");
+  CHECK(cell(t / "out", "fid", "reference_count") == "5");
+  CHECK(has(cell(t / "out", "fid", "features"), "inception tf1 "));
+  CHECK(has(result.err, "6 samples: Frechet distances of fewer than 2048"));
+  for (const char* metric : {"sfid", "is", "is_adm", "kid_all"}) CHECK(std::isfinite(std::stod(cell(t / "out", metric, "value"))));
+  CHECK(has(read_file(t / "out/report.html"), "<table"));
+  // The same reference as an array, and as statistics.
+  const Result array = evaluate({"--samples", files().samples.string(), "--reference=" + files().array.string(), "--features", files().features(), "--metrics", "fid", "--halves", "0", "--out",
+                                 (t / "array").string()});
+  REQUIRE_MESSAGE(array.code == 0, array.err);
+  CHECK(near(std::stod(cell(t / "array", "fid", "value")), fid, 1e-12));
+  CHECK(read_statistics(t / "real.npz").count == 5);
+  const Result statistics = evaluate({"pictures", "--samples", files().samples.string(), "--reference", (t / "real.npz").string(), "--features", files().features(), "--metrics", "fid,sfid",
+                                      "--out", (t / "out").string()});
+  REQUIRE_MESSAGE(statistics.code == 0, statistics.err);
+  const CsvRows rows = parse_csv(read_file(t / "out/pictures.csv"));
+  CHECK(rows[rows.size() - 2][0] == "fid");
+  CHECK(near(std::stod(rows[rows.size() - 2][1]), fid, 1e-9));
+  CHECK(near(std::stod(rows.back()[1]), std::stod(cell(t / "out", "sfid", "value")), 1e-9));
+  // Statistics of another preparation are refused by name.
+  refused(evaluate({"pictures", "--samples", files().samples.string(), "--reference", (t / "real.npz").string(), "--features", files().features(), "--preparation", "clean", "--out",
+                    (t / "out").string()}),
+          exit_code::unreadable, "tf1");
+}
+
+TEST_CASE("another preparation gives another number with its name") {
+  const TempFolder t;
+  const Result result = evaluate({"pictures", "--samples", files().samples.string(), "--reference", files().real.string(), "--features", files().features(), "--preparation", "half-pixel",
+                                  "--metrics", "fid", "--halves", "0", "--out", (t / "out").string()});
+  REQUIRE_MESSAGE(result.code == 0, result.err);
+  CHECK(near(std::stod(cell(t / "out", "fid", "value")), frechet_distance(fit_of(0, 6, InceptionInput::half_pixel), fit_of(10, 5, InceptionInput::half_pixel)), 1e-7));
+  CHECK(has(cell(t / "out", "fid", "features"), "inception half-pixel "));
+}
+
+TEST_CASE("pairs need no network") {
+  const TempFolder t;
+  Files::draw(t / "near", 11, 5);
+  const Result result = evaluate({"pictures", "--samples", (t / "near").string(), "--reference", files().real.string(), "--pairs", "--out", (t / "out").string()});
+  REQUIRE_MESSAGE(result.code == 0, result.err);
+  double sum = 0;
+  for (int m = 0; m < 5; ++m) {
+    double squares = 0;
+    const auto a = hash_image(11 + m, side, side), b = hash_image(10 + m, side, side);
+    for (std::size_t i = 0; i < a.size(); ++i) squares += std::pow((a[i] - b[i]) / 255.0, 2);
+    sum -= 10 * std::log10(squares / static_cast<double>(a.size())) / 5;
+  }
+  CHECK(near(std::stod(cell(t / "out", "psnr", "value")), sum, 1e-9));
+  CHECK(cell(t / "out", "ssim", "samples_id").size() == 8);
+}
+
+TEST_CASE("bad input is one line that names it") {
+  const TempFolder t;
+  const std::string samples = files().samples.string(), real = files().real.string(), network = files().features(), out = (t / "out").string();
+  const auto run = [&](const Arguments& more) { return evaluate(Arguments{"pictures", "--out", out} + more); };
+  const auto line = [](const Result& result, int code, const std::string& message) {
+    refused(result, code, message);
+    CHECK_MESSAGE(has(result.err, "error: "), result.err);
+  };
+  line(run({}), exit_code::usage, "needs --samples DIR|FILE and --reference");
+  line(run({"--samples", samples}), exit_code::usage, "--reference DIR|FILE is missing");
+  line(run({"--samples", samples, "--reference", real}), exit_code::usage, "--features is missing");
+  line(run({"--samples", samples, "--reference", real, "--features", "inception"}), exit_code::usage, "must be inception:FILE");
+  line(run({"--samples", samples, "--reference", real, "--features", "inception:nothing.pth"}), exit_code::unreadable, "nothing.pth");
+  line(run({"--samples", samples, "--reference", real, "--features", network, "--metrics", "fud"}), exit_code::usage, "--metrics fud: there are fid, sfid");
+  line(run({"--samples", samples, "--reference", real, "--features", network, "--metrics", "kid"}), exit_code::usage, "needs 1000 images");
+  line(run({"--samples", samples, "--reference", real, "--features", network, "--preparation", "tf2"}), exit_code::usage, "tf2");
+  line(run({"--samples", samples, "--reference", real, "--lpips", "vgg:a,b", "--features", network}), exit_code::usage, "add --pairs");
+  line(run({"--samples", samples, "--reference", real, "--pairs", "--lpips", "squeeze:a,b"}), exit_code::usage, "vgg:TRUNK,HEADS or alex:TRUNK,HEADS");
+  line(run({"--samples", samples, "--reference", real, "--pairs"}), exit_code::usage, "pairs need equally many images");
+  fs::create_directories(t / "one"), fs::create_directories(t / "empty");
+  fs::copy_file(files().samples / "0.png", t / "one/0.png");
+  line(run({"--samples", (t / "empty").string(), "--reference", real, "--features", network}), exit_code::unreadable, "no images");
+  line(run({"--samples", (t / "one").string(), "--reference", real, "--features", network, "--metrics", "fid"}), exit_code::usage, "needs 2 images");
+  std::ofstream(t / "one/1.png") << "no image";
+  line(run({"--samples", (t / "one").string(), "--reference", real, "--features", network, "--metrics", "fid"}), exit_code::unreadable, "1.png");
+}
