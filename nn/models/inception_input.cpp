@@ -15,7 +15,7 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t side = 299;
+constexpr std::int64_t inception_side = 299;
 constexpr std::array<std::pair<const char*, InceptionInput>, 3> input_names{{
     {"tf1", InceptionInput::tf1}, {"half-pixel", InceptionInput::half_pixel}, {"clean", InceptionInput::clean}}};
 
@@ -27,9 +27,9 @@ struct Between {
 
 // Positions in f32, as TensorFlow and PyTorch compute them. `half`: from the centers of pixels, not from their corners.
 std::vector<Between> positions_of(std::int64_t in, bool half) {
-  const float scale = static_cast<float>(in) / static_cast<float>(side);
+  const float scale = static_cast<float>(in) / static_cast<float>(inception_side);
   std::vector<Between> all;
-  for (std::int64_t i = 0; i < side; ++i) {
+  for (std::int64_t i = 0; i < inception_side; ++i) {
     const float at = half ? std::max(0.0f, scale * (static_cast<float>(i) + 0.5f) - 0.5f) : static_cast<float>(i) * scale;
     const std::int64_t low = std::min(static_cast<std::int64_t>(at), in - 1);
     all.push_back({low, std::min(low + 1, in - 1), at - static_cast<float>(low)});
@@ -54,39 +54,39 @@ void resize_plane(const float* x, std::int64_t width, const std::vector<Between>
 template <class F> void for_each_plane(const Tensor& images, const Tensor& out, const F& f) {
   const std::int64_t pixels = images.dim(2) * images.dim(3);
   dispatch(images.dtype(), [&]<class T>(T) {
-    parallel_for(images.dim(0) * 3, side * side * 8, [&](std::int64_t plane) {
+    parallel_for(images.dim(0) * 3, inception_side * inception_side * 8, [&](std::int64_t plane) {
       const T* from = images.data<T>() + plane * pixels;
       std::vector<float> values(static_cast<std::size_t>(pixels));
       std::transform(from, from + pixels, values.begin(), [](T v) { return static_cast<float>(v); });
-      f(values, out.data<float>() + plane * side * side);
+      f(values, out.data<float>() + plane * inception_side * inception_side);
     });
   });
 }
 
 Tensor prepared_tf1(const Tensor& images) {
-  const Tensor out = Tensor::empty({images.dim(0), 3, side, side}, DType::f32, Device{});
+  const Tensor out = Tensor::empty({images.dim(0), 3, inception_side, inception_side}, DType::f32, Device{});
   const std::vector<Between> down = positions_of(images.dim(2), false), across = positions_of(images.dim(3), false);
   for_each_plane(images, out, [&](std::vector<float>& in, float* y) {
     resize_plane(in.data(), images.dim(3), down, across, mix_as_tensorflow, y);
-    std::transform(y, y + side * side, y, [](float v) { return (v - 128) / 128; });
+    std::transform(y, y + inception_side * inception_side, y, [](float v) { return (v - 128) / 128; });
   });
   return out;
 }
 
 Tensor prepared_half_pixel(const Tensor& images) {
-  const Tensor out = Tensor::empty({images.dim(0), 3, side, side}, DType::f32, Device{});
+  const Tensor out = Tensor::empty({images.dim(0), 3, inception_side, inception_side}, DType::f32, Device{});
   const std::vector<Between> down = positions_of(images.dim(2), true), across = positions_of(images.dim(3), true);
   for_each_plane(images, out, [&](std::vector<float>& in, float* y) {
     std::transform(in.begin(), in.end(), in.begin(), [](float v) { return v / 255; });
     resize_plane(in.data(), images.dim(3), down, across, mix_as_pytorch, y);
-    std::transform(y, y + side * side, y, [](float v) { return 2 * v - 1; });
+    std::transform(y, y + inception_side * inception_side, y, [](float v) { return 2 * v - 1; });
   });
   return out;
 }
 
 // Each pass sums in f64; its result is rounded to f32.
 Tensor resized_across(const Tensor& x, int dim) {
-  return resample(x.to(DType::f64), dim, resampling(x.dim(dim), side, Interpolation::bicubic_antialias)).to(DType::f32);
+  return resample(x.to(DType::f64), dim, resampling(x.dim(dim), inception_side, Interpolation::bicubic_antialias)).to(DType::f32);
 }
 
 Tensor prepared_clean(const Tensor& images) {

@@ -16,6 +16,10 @@ double cubic(double x, double a) {                       // Keys' convolution ke
   if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
+float cubic_as_pytorch(float x) {                        // the same in f32, with A = -0.75 and PyTorch's order of operations, for 0 <= x <= 2
+  constexpr float a = -0.75f;
+  return x < 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
+}
 double triangle(double x) { return std::max(0.0, 1 - std::abs(x)); }
 
 bool antialias(Interpolation kind) { return kind == Interpolation::bilinear_antialias || kind == Interpolation::bicubic_antialias; }
@@ -90,6 +94,22 @@ Resampling resampling(std::int64_t in, std::int64_t out, Interpolation kind) {
   for (std::int64_t o = 0; o < out; ++o) {
     const double scale = static_cast<double>(in) / static_cast<double>(out);
     append_row(r, antialias(kind) ? area_taps(o, in, scale, kind) : point_taps(o, in, scale, kind));
+  }
+  return r;
+}
+
+Resampling scaled_bicubic(std::int64_t in, std::int64_t out, double scale) {
+  if (in < 1 || out < 1 || !(scale > 0))
+    throw ShapeError("resize: cannot resize from " + std::to_string(in) + " to " + std::to_string(out) + " elements by the scale " + std::to_string(scale) +
+                     ": all must be positive");
+  Resampling r{in, out, {}, {0}, {}};
+  const auto step = static_cast<float>(1 / scale);
+  for (std::int64_t o = 0; o < out; ++o) {
+    const float position = step * (static_cast<float>(o) + 0.5f) - 0.5f, below = std::floor(position);
+    std::map<std::int64_t, double> taps;
+    for (std::int64_t k = -1; k <= 2; ++k)
+      taps[std::clamp<std::int64_t>(static_cast<std::int64_t>(below) + k, 0, in - 1)] += cubic_as_pytorch(std::abs(position - below - static_cast<float>(k)));
+    append_row(r, taps);
   }
   return r;
 }

@@ -27,6 +27,10 @@ struct Resampling {
 
 Resampling resampling(std::int64_t in, std::int64_t out, Interpolation kind);
 
+// Bicubic (A = -0.75) with a given scale, where in * scale need not be `out`: output o has its center at input position (o + 1/2)/scale - 1/2. Positions and
+// weights are computed in f32, as in PyTorch's `interpolate` with scale_factor. ShapeError unless in, out and scale are positive.
+Resampling scaled_bicubic(std::int64_t in, std::int64_t out, double scale);
+
 Tensor resample(const Tensor& x, int dim, const Resampling& r);          // f32, f64, bf16; ShapeError unless x.dim(dim) == r.in
 // The last two dimensions become (height, width).
 Tensor resize(const Tensor& x, std::int64_t height, std::int64_t width, Interpolation kind);
