@@ -1,5 +1,5 @@
 // The input of sample metrics: a function from samples to vectors. The distances of flowmap/metrics/ are between sets of these vectors, so a
-// new feature network (Inception, say) is one more value of this type.
+// new feature network is one more value of this type. Those of published metrics are in published_features.h.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,14 @@ namespace fm {
 struct Seen {
   Tensor vectors;                        // (n, D) f32, on the CPU
   std::vector<std::int64_t> classes;     // (n) the most likely class of each sample; empty: these features have no classes
+  // Further outputs of FID's Inception, f32, on the CPU; undefined for other features.
+  Tensor spatial;                        // (n, 2023) for sFID
+  Tensor logits;                         // (n, 1008) for the Inception Score: without the bias of the last layer
 };
 
 struct Features {
-  std::string name;                      // "judge", "values"
-  std::string fingerprint;               // checksum of the weights, stored with scores and cached features; the name, if there are no weights
+  std::string name;                      // "judge", "values", "inception", "dinov2_vitl14"
+  std::string fingerprint;               // stored with scores and cached features: checksum of the weights and, for published networks, kind and preparation
   std::function<Seen(const Tensor& samples)> see;    // (n, shape of a sample) f32; images in [0, 1]. A sample's vector does not depend on the other samples
   bool are_values = false;               // a vector is the sample's own values, in their order
 };
