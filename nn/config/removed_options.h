@@ -44,6 +44,17 @@ inline constexpr AddedOption added_options[] = {
     {".tangent.clamp_residual", "0"},
     {".tangent.norm", "row"},
     {".row_weight", "false"},
+    {"decoder.lpips_weight", "0"},
+    {"decoder.lpips_weights", ""},
+    {"decoder.gan.weight", "0"},
+    {"decoder.gan.loss", "hinge"},
+    {"decoder.gan.discriminator_from", "0"},
+    {"decoder.gan.generator_from", "0"},
+    {"decoder.gan.augment", "1"},
+    {"decoder.gan.backbone_weights", ""},
+    {"decoder.gan.discriminator_rate", "2e-4"},
+    {"decoder.gan.discriminator_beta1", "0.9"},
+    {"decoder.gan.discriminator_beta2", "0.95"},
 };
 
 // True if `value`, written as on a command line or in a config file, makes the option behave like versions without it.

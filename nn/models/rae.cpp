@@ -60,11 +60,13 @@ Tensor grid_to_tokens(const Tensor& latents) { return latents.flatten(2, 3).tran
 
 Rae::Rae(const RaeConfig& c, std::uint64_t seed) : config(checked(c)), encoder(c.encoder, seed), decoder(c.decoder, seed) {}
 
-Var Rae::tokens(const Var& images) const {
+Var Rae::encoder_input(const Var& images) const {
   const std::int64_t side = config.input_size;
   const bool fits = side == 0 || (images.dim(2) == side && images.dim(3) == side);
-  return encoder(normalised(fits ? images : resize(images, side, side, Interpolation::bicubic), config));
+  return normalised(fits ? images : resize(images, side, side, Interpolation::bicubic), config);
 }
+
+Var Rae::tokens(const Var& images) const { return encoder(encoder_input(images)); }
 
 Var Rae::pixels(const Var& latent_tokens) const { return restored(decoder(latent_tokens), config); }
 

@@ -41,6 +41,7 @@ struct Rae {
   std::int64_t latent_channels() const { return config.encoder.width; }
   std::int64_t latent_size() const { return config.decoder.latent_size; }
 
+  Var encoder_input(const Var& images) const;      // the resized and normalized images
   Var tokens(const Var& images) const;             // (B, N, C): the encoder's patch tokens of the resized and normalized images
   Var pixels(const Var& tokens) const;             // (B, N, C) -> images, not clamped
 

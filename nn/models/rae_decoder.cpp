@@ -33,7 +33,7 @@ void RaeDecoder::reset(const Init&) {
   fill(cls_token, 0);
 }
 
-Var RaeDecoder::operator()(const Var& tokens) const {
+Var RaeDecoder::rows(const Var& tokens) const {
   const std::int64_t n = config.latent_size * config.latent_size;
   if (tokens.rank() != 3 || tokens.dim(1) != n || tokens.dim(2) != config.latent_channels)
     throw ShapeError("RaeDecoder: tokens have shape " + to_string(tokens.shape()) + ", but must be (B, " + std::to_string(n) + ", " +
@@ -45,7 +45,13 @@ Var RaeDecoder::operator()(const Var& tokens) const {
     const ModulePath path("decoder_layers." + std::to_string(i));
     h = layers[i](h, type);
   }
-  const Var patches = slice(linear(norm(h, type), predict.weight, predict.bias, stream), 1, 1, n + 1);
+  return norm(h, type);
+}
+
+Var RaeDecoder::image_of(const Var& rows) const {
+  const std::int64_t n = config.latent_size * config.latent_size;
+  const DType stream = rows.dtype() == DType::bf16 ? DType::f32 : rows.dtype();
+  const Var patches = slice(linear(rows, predict.weight, predict.bias, stream), 1, 1, n + 1);
   return unpatchify(patches, config.latent_size, config.latent_size, config.patch_size);
 }
 

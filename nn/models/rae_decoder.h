@@ -59,7 +59,10 @@ struct RaeDecoder {
 
   // Latent tokens (B,N,C), row-major over the latent -> image (B,channels,size,size), normalized like the encoder's input: the caller multiplies by the
   // deviation of images and adds their mean.
-  Var operator()(const Var& tokens) const;
+  Var operator()(const Var& tokens) const { return image_of(rows(tokens)); }
+  // The two parts of the decoder, for losses that need gradients of the last layer: the normalized rows (B,1+N,width), and the image of these rows.
+  Var rows(const Var& tokens) const;
+  Var image_of(const Var& rows) const;
 
  private:
   template <class M> friend M clone(const M& module);

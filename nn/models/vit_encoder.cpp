@@ -98,11 +98,10 @@ Var VitEncoder::positions(std::int64_t rows, std::int64_t columns) const {
   return reshape(resized, {1, rows * columns, d});
 }
 
-VitTokens VitEncoder::encode(const Var& image, const Tensor& mask) const {
+Var VitEncoder::embedded(const Var& image, const Tensor& mask) const {
   const DType type = block_type(config.precision, image), stream = image.dtype();
   Var patches = patch_embed(cast(image, type), stream);
   const std::int64_t b = patches.dim(0), n = patches.dim(1), d = config.width;
-  const std::int64_t cls = config.has_cls() ? 1 : 0, r = config.register_tokens();
   if (mask.defined()) {
     if (!mask_token.value.defined())
       throw ConfigError("VitEncoder: kind = " + config.kind + " has no mask token; use kind = dinov2, or no mask");
@@ -111,16 +110,33 @@ VitTokens VitEncoder::encode(const Var& image, const Tensor& mask) const {
   patches = patches + cast(positions(image.dim(2) / config.patch_size, image.dim(3) / config.patch_size), stream);
 
   std::vector<Var> parts;
-  if (cls) parts.push_back(expand(cast(Var(cls_token) + slice(position_table, 1, 0, 1), stream), {b, 1, d}));
-  if (r > 0) parts.push_back(expand(cast(register_tokens, stream), {b, r, d}));
+  if (config.has_cls()) parts.push_back(expand(cast(Var(cls_token) + slice(position_table, 1, 0, 1), stream), {b, 1, d}));
+  if (config.register_tokens() > 0) parts.push_back(expand(cast(register_tokens, stream), {b, config.register_tokens(), d}));
   parts.push_back(patches);
-  Var h = parts.size() == 1 ? patches : concat(parts, 1);
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const ModulePath path("encoder.layer." + std::to_string(i));
-    h = layers[i](h, type);
-  }
+  return parts.size() == 1 ? patches : concat(parts, 1);
+}
+
+Var VitEncoder::after_layer(std::size_t i, const Var& h) const {
+  const ModulePath path("encoder.layer." + std::to_string(i));
+  return layers[i](h, block_type(config.precision, h));
+}
+
+VitTokens VitEncoder::encode(const Var& image, const Tensor& mask) const {
+  Var h = embedded(image, mask);
+  for (std::size_t i = 0; i < layers.size(); ++i) h = after_layer(i, h);
   h = norm(h);
-  return {cls ? select(h, 1, 0) : Var(), r > 0 ? slice(h, 1, cls, cls + r) : Var(), slice(h, 1, cls + r, cls + r + n)};
+  const std::int64_t cls = config.has_cls() ? 1 : 0, r = config.register_tokens();
+  return {cls ? select(h, 1, 0) : Var(), r > 0 ? slice(h, 1, cls, cls + r) : Var(), slice(h, 1, cls + r, h.dim(1))};
+}
+
+std::vector<Var> VitEncoder::patches_after(const Var& image, const std::vector<std::int64_t>& chosen) const {
+  std::vector<Var> after{embedded(image, {})}, out;
+  for (std::size_t i = 0; i < layers.size(); ++i) after.push_back(after_layer(i, after.back()));
+  for (const std::int64_t layer : chosen) {
+    const Var& h = after.at(static_cast<std::size_t>(layer) + 1);
+    out.push_back(slice(h, 1, (config.has_cls() ? 1 : 0) + config.register_tokens(), h.dim(1)));
+  }
+  return out;
 }
 
 }  // namespace fm

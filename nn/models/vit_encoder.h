@@ -123,11 +123,15 @@ struct VitEncoder {
   // is replaced by mask_token. Only dinov2 has this token: a mask for another kind is a ConfigError.
   VitTokens encode(const Var& image, const Tensor& mask = {}) const;
   Var operator()(const Var& image) const { return encode(image).patches; }
+  // The patch tokens (B,N,D) after some of the layers, which count from 0, before the last norm.
+  std::vector<Var> patches_after(const Var& image, const std::vector<std::int64_t>& chosen) const;
 
  private:
   template <class M> friend M clone(const M& module);
   VitEncoder(const VitEncoder&) = default;
   Var positions(std::int64_t rows, std::int64_t columns) const;       // positions of the patches, (1,rows columns,D)
+  Var embedded(const Var& image, const Tensor& mask) const;           // the tokens before the first layer, in the image's type
+  Var after_layer(std::size_t i, const Var& h) const;
   void reset_dino(const Init& init);
   void reset_siglip(const Init& init);
   void reset_mae(const Init& init);

@@ -99,6 +99,7 @@ void LoopCheckpoints::load(const Checkpoint& found) {
                                   stage_.name, found.folder().string(), stage_.state.front().first, options_.names.anew()));
   if (!stage_.state.empty()) restore(stage_.state, found.part("state"), "state", options_.names);
   optimizer_.load_state(found.part("optimizer"));
+  for (const auto& [name, optimizer] : stage_.optimizers) optimizer->load_state(found.part(name));
   watch_ = found.state().contains("watch") ? found.state()["watch"] : nlohmann::ordered_json();
 }
 
@@ -145,6 +146,7 @@ void LoopCheckpoints::save(std::int64_t step, double loss, const nlohmann::order
   std::vector<CheckpointPart> parts{{"model", stage_.model}, {"optimizer", optimizer_.state()}};
   if (!stage_.ema.empty()) parts.push_back({"ema", stage_.ema});
   if (!stage_.state.empty()) parts.push_back({"state", stage_.state});
+  for (const auto& [name, optimizer] : stage_.optimizers) parts.push_back({name, optimizer->state()});
   nlohmann::ordered_json state;
   state["stage"] = stage_.name;
   state["seed"] = seed_;

@@ -91,6 +91,8 @@ struct Stage {
   WatchConfig watch = {};
   LoopWatch::Remedies remedies = {};                                   // returns remedies for a number that explodes; empty: those of LoopWatch
   NamedTensors state = {};                                             // further tensors of a checkpoint; loading overwrites them in place
+  std::vector<std::pair<std::string, AdamW*>> optimizers = {};         // optimizers that after_step uses, each with the name of its part of a checkpoint
+  std::function<std::vector<StepMetric>()> metrics_after_step = {};    // metrics of the work in after_step, reported with those of the loss; may be empty
 
   // Sets the loss in two parts, so that a step can be recorded. `draw` makes the D of a part on the host; `of` computes the loss from that D on the device.
   // All random draws belong in `draw`: a recorded step would repeat draws made in `of`.

@@ -32,6 +32,7 @@ void LoopStep::prepare_recording() {
 StepNumbers LoopStep::run(std::int64_t step) {
   StepNumbers numbers = recorded_ ? recorded_->run(part_of(step, 0), rate_scale_ * learning_rate(loop_.rate, step)) : computed(step);
   if (stage_.after_step) stage_.after_step(step + 1);
+  if (stage_.metrics_after_step) numbers.parts.push_back({0, 1, stage_.metrics_after_step()});
   return numbers;
 }
 

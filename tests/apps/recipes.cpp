@@ -102,6 +102,29 @@ TEST_CASE("the recipe for 512 pixels has the paper's settings") {
   check_mean_flow(r.mfd, std::sqrt(192.0), 768 * 32 * 32);
 }
 
+TEST_CASE("the recipe of RAE's decoder has the published settings") {
+  Recipe r;
+  load_toml_file(list_fields(r), FM_TESTS_FOLDER "/../configs/imagenet256/rae_decoder.toml");
+  r.resolve();
+  const DecoderStage& d = r.decoder;
+  constexpr std::int64_t epoch = 2502;
+  CHECK(r.rae.encoder.width == 768);
+  CHECK(stage_cost(r, stage_name::decoder).trained == 415352704);
+  CHECK(d.loop.steps == 16 * epoch);
+  CHECK(d.loop.batch == 512);
+  CHECK(d.loop.ema == 0.9978);
+  CHECK_FALSE(d.loop.ema_ramp);
+  CHECK(learning_rate(d.loop.rate, epoch) == 2e-4);
+  CHECK(learning_rate(d.loop.rate, 16 * epoch) == 2e-5);
+  CHECK(near(learning_rate(d.loop.rate, 0), 2e-4 / epoch, 1e-12));
+  CHECK((d.loop.adamw.beta1 == 0.9 && d.loop.adamw.beta2 == 0.95 && d.loop.adamw.weight_decay == 0 && d.loop.adamw.clip == 0));
+  CHECK((d.noise_tau == 0.8 && d.feature_weight == 0 && d.lpips_weight == 1));
+  CHECK((d.gan.weight == 0.75 && d.gan.loss == "hinge" && d.gan.augment == 1));
+  CHECK((d.gan.discriminator_from == 6 * epoch && d.gan.generator_from == 8 * epoch));
+  CHECK((d.gan.discriminator_rate == 2e-4 && d.gan.discriminator_beta1 == 0.9 && d.gan.discriminator_beta2 == 0.95));
+  CHECK(near(discriminator_rate(d.gan, d.loop.rate, 6 * epoch), 2e-4 / epoch, 1e-12));
+}
+
 namespace {
 
 Recipe baseline(const char* name) {

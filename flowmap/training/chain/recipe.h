@@ -10,6 +10,7 @@
 #include "flowmap/objective/mean_flow.h"
 #include "flowmap/training/backbones.h"
 #include "flowmap/training/chain/stage_names.h"
+#include "flowmap/training/gan.h"
 #include "nn/models/autoencoder_kl.h"
 #include "nn/models/judge.h"
 #include "nn/models/rae.h"
@@ -56,12 +57,17 @@ struct EncoderStage {
 
 struct DecoderStage {
   LoopConfig loop{.steps = 1000, .batch = 128};
-  double noise_tau = 0.8, feature_weight = 0.1;
+  double noise_tau = 0.8, feature_weight = 0.1, lpips_weight = 0;
+  std::string lpips_weights;
+  GanConfig gan;
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the decoder");
     v("noise_tau", noise_tau, "largest scale of the noise on latents; the scale of each sample is uniform between 0 and this value", at_least(0));
     v("feature_weight", feature_weight, "weight of the distance between the encoder's tokens for the reconstruction and for the image",
       at_least(0));
+    v("lpips_weight", lpips_weight, "weight of the perceptual distance LPIPS between reconstruction and image; 0: not computed", at_least(0));
+    v("lpips_weights", lpips_weights, "file of the LPIPS network, for lpips_weight above 0", value_as("FILE"));
+    v("gan", gan, "adversarial training of the decoder");
   }
 };
 

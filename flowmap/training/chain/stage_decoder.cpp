@@ -1,6 +1,7 @@
 // Trains the RAE decoder, which decodes noisy latents of the frozen encoder (mfrae 1.1, 3).
 //
-//   loss = mean |x' - x| + feature_weight mean |E(x') - E(x)|^2,   x' = D(E(x) + sigma n),   sigma = noise_tau U[0, 1) per sample
+//   R = mean |x' - x| + feature_weight mean |E(x') - E(x)|^2 + lpips_weight LPIPS(x', x)      x' = D(E(x) + sigma n),  sigma = noise_tau U[0, 1) per sample
+//   loss = R, or with a discriminator (flowmap/training/gan.h) R + gan.weight w L_G, where w balances the gradients of the decoder's last layer
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "data/grid.h"
@@ -8,6 +9,9 @@
 #include "flowmap/metrics/frechet.h"
 #include "flowmap/training/chain/space_rae.h"
 #include "flowmap/training/chain/training_run.h"
+#include "nn/loaded.h"
+#include "nn/models/dino_vit.h"
+#include "nn/training/adversarial.h"
 
 namespace fm {
 namespace {
@@ -28,6 +32,71 @@ struct DecoderBatch {
 Tensor indices(const std::vector<EpochRow>& rows) {
   const Tensor out = Tensor::empty({static_cast<std::int64_t>(rows.size())}, DType::i64, Device{});
   for (std::size_t i = 0; i < rows.size(); ++i) out.data<std::int64_t>()[i] = rows[i].index;
+  return out;
+}
+
+// The distance of a reconstruction from its image, with its parts as metrics.
+class ReconstructionLoss {
+ public:
+  ReconstructionLoss(const DecoderStage& config, const Rae& autoencoder, const RunContext& context) : config_(config), autoencoder_(autoencoder) {
+    if (config.lpips_weight == 0) return;
+    if (!context.load_perceptual)
+      throw ConfigError(fmt::format("decoder.lpips_weight = {}: this program has no LPIPS network (RunContext::load_perceptual); set it to 0 and use decoder.feature_weight",
+                                    config.lpips_weight));
+    if (config.lpips_weights.empty()) throw ConfigError(fmt::format("decoder.lpips_weight = {} needs a network: set decoder.lpips_weights to its file", config.lpips_weight));
+    perceptual_ = context.load_perceptual(config.lpips_weights);
+  }
+
+  // y: reconstructions of the images x, whose tokens are `tokens`.
+  Var operator()(const Var& y, const Tensor& x, const Tensor& tokens, std::vector<StepMetric>& metrics) const {
+    Var loss = mean(abs(y - x));
+    metrics.push_back({"l1", loss.value()});
+    const auto add = [&](const char* name, const Var& term, double weight) {
+      metrics.push_back({name, term.value()});
+      loss = loss + term * weight;
+    };
+    if (config_.feature_weight > 0) add("feature_loss", mean(square(autoencoder_.tokens(y) - tokens)), config_.feature_weight);
+    if (perceptual_) add("lpips", perceptual_(x * 2.0 - 1.0, y * 2.0 - 1.0), config_.lpips_weight);
+    return loss;
+  }
+
+ private:
+  const DecoderStage& config_;
+  const Rae& autoencoder_;
+  PerceptualLoss perceptual_;
+};
+
+// The features that the discriminator reads, and the checksum of their network if it is not the run's encoder.
+struct DiscriminatorBackbone {
+  TokenMaps maps;
+  std::string checksum;
+};
+
+DiscriminatorBackbone backbone_of(const GanConfig& config, const Rae& autoencoder, const Warn& warn) {
+  if (config.backbone_weights.empty())
+    return {[&autoencoder](const Var& images) {
+              const VitEncoder& encoder = autoencoder.encoder;
+              return maps_of(encoder.patches_after(autoencoder.encoder_input((images + 1.0) * 0.5), blocks_of_maps(encoder.config.depth)));
+            }, ""};
+  if (autoencoder.config.decoder.image_channels != 3)
+    throw ConfigError(fmt::format("decoder.gan.backbone_weights = {}: DINO sees color images, and these have {} channel(s); leave it out to use this run's encoder",
+                                  config.backbone_weights, autoencoder.config.decoder.image_channels));
+  const auto dino = std::make_shared<const DinoVit>(load_dino_vit(config.backbone_weights, warn));
+  return {[dino](const Var& images) { return dino->maps(images); }, checksum(state_dict(*dino))};
+}
+
+// R + weight w L_G for a part with the adversarial term.
+StepLoss balanced(const Rae& autoencoder, const Var& latents, const GanTraining& gan, const StepPart& part, double weight,
+                  const std::function<Var(const Var& y, std::vector<StepMetric>& metrics)>& reconstruction) {
+  const RaeDecoder& decoder = autoencoder.decoder;
+  StepLoss out;
+  const auto image = [&](const Var& rows) { return restored(decoder.image_of(rows), autoencoder.config); };
+  const BalancedLoss loss = balanced_loss(
+      decoder.rows(latents), {&decoder.predict.weight, &decoder.predict.bias}, [&](const Var& rows) { return reconstruction(image(rows), out.metrics); },
+      [&](const Var& rows) { return gan.term(image(rows), part); }, weight);
+  out.loss = loss.loss;
+  out.metrics.push_back({"g_loss", loss.second});
+  out.metrics.push_back({"adaptive_weight", loss.weight});
   return out;
 }
 
@@ -60,14 +129,29 @@ Outcome TrainingRun::train_decoder() {
     if (recipe_.latents.from == "memory") latents();
   };
   stage.made_from = {{stage_name::encoder, checksum(state_dict(autoencoder.encoder))}};
+  const ReconstructionLoss reconstruction(config, autoencoder, context_);
+  std::optional<GanTraining> gan;
+  if (config.gan.weight > 0) {
+    const DiscriminatorBackbone backbone = backbone_of(config.gan, autoencoder, warner());
+    if (!backbone.checksum.empty()) stage.made_from.emplace_back("discriminator_backbone", backbone.checksum);
+    gan.emplace(GanTraining::Setup{config.gan, config.loop.rate, config.loop.batch, backbone.maps, {recipe_.channels, recipe_.image_size, recipe_.image_size}, seed},
+                *context_.ranks);
+    gan->add_to(stage, [&](const GanTraining::Rows& rows) {
+      const PauseTape pause;
+      return autoencoder.pixels(rows.latents).value();
+    });
+  }
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
     const DecoderBatch batch = batches.take(first, part.count, part.next);
     const Tensor x = batch.pictures, tokens = tokens_of(batch);
-    const Var y = autoencoder.pixels(with_noise(tokens, consecutive(first, part.count), seed, config.noise_tau));
-    const Var l1 = mean(abs(y - x));
-    const Var features = mean(square(autoencoder.tokens(y) - tokens));
-    return StepLoss{l1 + features * config.feature_weight, {{"l1", l1.value()}, {"feature_loss", features.value()}}};
+    const Tensor latents = with_noise(tokens, consecutive(first, part.count), seed, config.noise_tau);
+    if (gan) gan->keep({x, tokens, part});
+    const auto distance = [&](const Var& y, std::vector<StepMetric>& metrics) { return reconstruction(y, x, tokens, metrics); };
+    if (gan && gan->has_term(part.step)) return balanced(autoencoder, latents, *gan, part, config.gan.weight, distance);
+    StepLoss out;
+    out.loss = distance(autoencoder.pixels(latents), out.metrics);
+    return out;
   };
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
     DecoderBatch batch = on_host(picture_loader(seed + 1).batch(0, 16));

@@ -108,6 +108,8 @@ void TrainingRun::check_given_files() {
   for (const StageSpec& s : stage_table())
     if (s.given != nullptr) given.emplace_back(s.given_key, &(recipe_.*s.given));
   given.emplace_back("class_names", &recipe_.class_names);
+  if (recipe_.decoder.gan.weight > 0) given.emplace_back("decoder.gan.backbone_weights", &recipe_.decoder.gan.backbone_weights);
+  if (recipe_.decoder.lpips_weight > 0) given.emplace_back("decoder.lpips_weights", &recipe_.decoder.lpips_weights);
   for (const auto& [key, file] : given) {
     if (file->empty() || (file == &recipe_.class_names && *file == "imagenet")) continue;
     *file = located(*file).string();
