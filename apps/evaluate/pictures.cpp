@@ -95,20 +95,10 @@ class Evaluation {
             .reference = c_.reference, .reference_id = {}, .reference_count = {}, .features = {}};
   }
 
-  // "vgg:TRUNK,HEADS", or one file that holds both.
-  Lpips open_lpips(const std::string& text) const {
-    const std::size_t colon = text.find(':'), comma = text.find(',', colon == std::string::npos ? 0 : colon);
-    const std::string trunk = text.substr(0, colon);
-    if (colon == std::string::npos || (trunk != "vgg" && trunk != "alex"))
-      throw ConfigError(fmt::format("--lpips {}: must be vgg:TRUNK,HEADS or alex:TRUNK,HEADS, with torchvision's weights of the network and LPIPS' heads, or one file of both", text));
-    const LpipsFiles files{text.substr(colon + 1, comma == std::string::npos ? comma : comma - colon - 1), comma == std::string::npos ? "" : text.substr(comma + 1)};
-    return load_lpips(files, {.trunk = trunk}, [&](const std::string& line) { context_.log.warning("{}", line); });
-  }
-
   void measure_pairs() {
     PairOptions options{.limit = c_.limit};
     if (!c_.lpips.empty()) {
-      const auto lpips = std::make_shared<const Lpips>(open_lpips(c_.lpips));
+      const auto lpips = std::make_shared<const Lpips>(open_lpips(c_.lpips, [&](const std::string& line) { context_.log.warning("{}", line); }));
       options.lpips = [lpips](const Tensor& x, const Tensor& y) {
         const PauseTape pause;
         return (*lpips)(x.to(default_device()), y.to(default_device())).value().to(Device{}).to_vector<double>();

@@ -66,7 +66,7 @@ struct DecoderStage {
     v("feature_weight", feature_weight, "weight of the distance between the encoder's tokens for the reconstruction and for the image",
       at_least(0));
     v("lpips_weight", lpips_weight, "weight of the perceptual distance LPIPS between reconstruction and image; 0: not computed", at_least(0));
-    v("lpips_weights", lpips_weights, "file of the LPIPS network, for lpips_weight above 0", value_as("FILE"));
+    v("lpips_weights", lpips_weights, "network of LPIPS with its files, for lpips_weight above 0: vgg:TRUNK,HEADS (torchvision's VGG16, LPIPS' heads), or vgg:FILE for one file of both", value_as("NETWORK:FILE[,FILE]"));
     v("gan", gan, "adversarial training of the decoder");
   }
 };

@@ -14,9 +14,6 @@
 
 namespace fm {
 
-// A perceptual distance between images and reconstructions (B, C, H, W) in [-1, 1], averaged over the batch, with gradients for the reconstructions.
-using PerceptualLoss = std::function<Var(const Tensor& images, const Var& reconstructions)>;
-
 // How and where a run is executed, as opposed to what it computes (Recipe).
 struct RunOptions {
   std::string config_file, out;
@@ -45,8 +42,6 @@ struct RunContext {
   std::function<std::function<void(std::int64_t done)>(const std::string& what, std::int64_t total)> progress = {};
   // Trains a stage. Empty: train() with RunFiles (flowmap/training/run_files.h) trains it.
   std::function<Outcome(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files)> train = {};
-  // Loads the network of decoder.lpips_weight from this file. Empty: the program has none.
-  std::function<PerceptualLoss(const std::string& file)> load_perceptual = {};
 };
 
 // Trains a stage by context.train or, if that is empty, by train(), whose checkpoints store `fields`. Adds texts that the stage lacks: remedies for

@@ -11,6 +11,7 @@
 #include "flowmap/training/chain/training_run.h"
 #include "nn/loaded.h"
 #include "nn/models/dino_vit.h"
+#include "nn/models/lpips_weights.h"
 #include "nn/training/adversarial.h"
 
 namespace fm {
@@ -38,13 +39,14 @@ Tensor indices(const std::vector<EpochRow>& rows) {
 // The distance of a reconstruction from its image, with its parts as metrics.
 class ReconstructionLoss {
  public:
-  ReconstructionLoss(const DecoderStage& config, const Rae& autoencoder, const RunContext& context) : config_(config), autoencoder_(autoencoder) {
+  ReconstructionLoss(const DecoderStage& config, const Rae& autoencoder, const Warn& warn) : config_(config), autoencoder_(autoencoder) {
     if (config.lpips_weight == 0) return;
-    if (!context.load_perceptual)
-      throw ConfigError(fmt::format("decoder.lpips_weight = {}: this program has no LPIPS network (RunContext::load_perceptual); set it to 0 and use decoder.feature_weight",
-                                    config.lpips_weight));
-    if (config.lpips_weights.empty()) throw ConfigError(fmt::format("decoder.lpips_weight = {} needs a network: set decoder.lpips_weights to its file", config.lpips_weight));
-    perceptual_ = context.load_perceptual(config.lpips_weights);
+    if (const std::int64_t channels = autoencoder.config.decoder.image_channels; channels != 3)
+      throw ConfigError(fmt::format("decoder.lpips_weight = {}: LPIPS compares color images, and these have {} channel(s): set it to 0 and use decoder.feature_weight", config.lpips_weight,
+                                    channels));
+    if (config.lpips_weights.empty())
+      throw ConfigError(fmt::format("decoder.lpips_weight = {} needs a network: set decoder.lpips_weights to vgg:TRUNK,HEADS", config.lpips_weight));
+    lpips_.emplace(open_lpips(config.lpips_weights, warn));
   }
 
   // y: reconstructions of the images x, whose tokens are `tokens`.
@@ -56,14 +58,14 @@ class ReconstructionLoss {
       loss = loss + term * weight;
     };
     if (config_.feature_weight > 0) add("feature_loss", mean(square(autoencoder_.tokens(y) - tokens)), config_.feature_weight);
-    if (perceptual_) add("lpips", perceptual_(x * 2.0 - 1.0, y * 2.0 - 1.0), config_.lpips_weight);
+    if (lpips_) add("lpips", mean((*lpips_)(y * 2.0 - 1.0, x * 2.0 - 1.0)), config_.lpips_weight);
     return loss;
   }
 
  private:
   const DecoderStage& config_;
   const Rae& autoencoder_;
-  PerceptualLoss perceptual_;
+  std::optional<Lpips> lpips_;
 };
 
 // The features that the discriminator reads, and the checksum of their network if it is not the run's encoder.
@@ -129,7 +131,7 @@ Outcome TrainingRun::train_decoder() {
     if (recipe_.latents.from == "memory") latents();
   };
   stage.made_from = {{stage_name::encoder, checksum(state_dict(autoencoder.encoder))}};
-  const ReconstructionLoss reconstruction(config, autoencoder, context_);
+  const ReconstructionLoss reconstruction(config, autoencoder, warner());
   std::optional<GanTraining> gan;
   if (config.gan.weight > 0) {
     const DiscriminatorBackbone backbone = backbone_of(config.gan, autoencoder, warner());
