@@ -71,6 +71,7 @@ LpipsTrunk::LpipsTrunk(const LpipsConfig& c) : config(checked_config(c, "Lpips")
 std::int64_t LpipsTrunk::smallest_image() const { return config.trunk == "vgg" ? 16 : 31; }
 
 Var LpipsTrunk::scaled(const Var& images) const {
+  if (!is_floating(images.dtype())) throw DTypeError(fmt::format("lpips: images of type {}: convert them to f32 numbers in [-1, 1]", name_of(images.dtype())));
   const Tensor& like = layers.front().conv.weight.value;
   return (cast(images, like.dtype()) - by_channel(-.030f, -.088f, -.188f, like)) / by_channel(.458f, .448f, .450f, like);
 }

@@ -26,7 +26,7 @@ struct LpipsConfig {
 struct LpipsLayer {
   int index;                                           // its place among torchvision's layers: features.<index>
   int pool = 0;                                        // kernel of the max pool, of stride 2, before it; 0: none
-  bool tap;                                            // its features enter the distance
+  bool tap = false;                                    // its features enter the distance
   Conv2d conv;
 
   Var operator()(const Var& x) const;
@@ -41,7 +41,7 @@ struct LpipsTrunk {
   LpipsTrunk(LpipsTrunk&&) = default;
   LpipsTrunk& operator=(LpipsTrunk&&) = default;
   std::int64_t smallest_image() const;                 // least height and width, in pixels
-  // Images (N, 3, H, W) in [-1, 1], shifted and scaled as the trunk expects them, in the type of the weights.
+  // Images (N, 3, H, W) in [-1, 1], shifted and scaled as the trunk expects them, in the type of the weights. DTypeError for images of integers.
   Var scaled(const Var& images) const;
   std::vector<Var> features(const Var& images) const;  // the tapped layers, (N, C_l, H_l, W_l), before normalization
 
@@ -71,8 +71,8 @@ struct Lpips {
   Lpips(LpipsTrunk trunk_, LpipsHeads heads_) : config(trunk_.config), trunk(std::move(trunk_)), heads(std::move(heads_)) {}
 
   // Distances (N) of the images in and ref (N, 3, H, W) in [-1, 1], or one ref (1, 3, H, W) for all. Values outside of [-1, 1] are not clamped. Both may
-  // have histories; the features of a constant image are computed without record and freed layer by layer. With `in` on a tape, the tape keeps the
-  // features of all layers, and one difference for each tapped layer. ShapeError if the shapes differ or the images are too small.
+  // have histories; the features of a constant image are computed without record and freed layer by layer. With `in` on a tape, the tape keeps one map
+  // of numbers for each layer, and two more for each tapped layer. ShapeError if the shapes differ or the images are too small, DTypeError for integers.
   Var operator()(const Var& in, const Var& ref) const;
 
   template <class V> void visit(V&& v) {

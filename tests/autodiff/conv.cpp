@@ -5,6 +5,7 @@
 
 #include "autodiff/check.h"
 #include "autodiff/rules/conv.h"
+#include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -123,6 +124,18 @@ TEST_CASE("conv2d in f32 and bf16: value, tangent and gradients are those of f64
     }
     CHECK(relative(conv2d(x, w.to(DType::bf16), b.to(DType::bf16), size.step),
                    conv2d(x.to(DType::f64), w.to(DType::bf16).to(DType::f64), b.to(DType::bf16).to(DType::f64), size.step)) < 4e-3);
+  }
+}
+
+TEST_CASE("a tape keeps the input of a convolution only for the gradient of its weight") {
+  for (const bool frozen : {false, true}) {
+    Tape tape;
+    const Tensor w = sample_normal({3, 2, 3, 3}, 1);
+    Var x = affine(tape.variable(sample_normal({1, 2, 5, 5}, 2)), 2, 0);
+    const Tensor value = x.value();
+    const Var y = conv2d(x, frozen ? Var(w) : tape.variable(w), Var(), ConvStep{1, 1});
+    x = Var();
+    CHECK(value.is_unique() == frozen);
   }
 }
 

@@ -214,6 +214,7 @@ TEST_CASE("errors of LPIPS name the shapes") {
   refused(images(1, 3, 64, 64), images(1, 3, 64, 63), "lpips: images of shape [1, 3, 64, 64] cannot be compared with images of shape [1, 3, 64, 63]");
   refused(images(3, 3, 64, 64), images(2, 3, 64, 64), "3 images cannot be compared with 2");
   refused(Tensor::zeros({3, 64, 64}), images(1, 3, 64, 64), "must be (N, 3, H, W)");
+  CHECK_THROWS_WITH_AS(model(images(1, 3, 64, 64).to(DType::u8), images(1, 3, 64, 64)), "lpips: images of type u8: convert them to f32 numbers in [-1, 1]", DTypeError);
   CHECK_NOTHROW(model(images(1, 3, 31, 31), images(1, 3, 31, 31)));
   CHECK_THROWS_AS(Lpips(LpipsConfig{"squeeze"}), ConfigError);
   CHECK(Lpips(LpipsConfig{"vgg"}).trunk.smallest_image() == 16);
