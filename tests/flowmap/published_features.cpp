@@ -84,8 +84,10 @@ TEST_CASE("grey images are repeated, and values are rounded to the nearest of 8 
   const Tensor grey = hash_picture(0, 9).slice(1, 0, 1), rgb = concat(std::vector<Tensor>{grey, grey, grey}, 1);
   const Tensor wanted = features.see(in_unit_range(rgb)).vectors;
   CHECK(max_difference(features.see(in_unit_range(grey)).vectors, wanted) == 0);
-  const Tensor moved = clamp(in_unit_range(grey) + 0.4 / 255, 0, 1);
-  CHECK(max_difference(features.see(moved).vectors, wanted) == 0);
+  for (const double by : {0.4, -0.4}) {
+    const Tensor moved = clamp(in_unit_range(grey) + by / 255, 0, 1);
+    CHECK(max_difference(features.see(moved).vectors, wanted) == 0);
+  }
 }
 
 TEST_CASE("samples that are no images in [0, 1] are refused") {
