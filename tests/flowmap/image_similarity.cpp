@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "tensor/error.h"
-#include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/random/fill.h"
 #include "tests/support/error_of.h"
