@@ -22,12 +22,6 @@ void for_row_blocks(const Tensor& x, const F& f) {
   for (std::int64_t i = 0; i < x.dim(0); i += rows_at_a_time) f(x.slice(0, i, std::min(x.dim(0), i + rows_at_a_time)).to(DType::f64));
 }
 
-Tensor mean_of_rows(const Tensor& x) {
-  Tensor total = Tensor::zeros({x.dim(1)}, DType::f64, x.device());
-  for_row_blocks(x, [&](const Tensor& rows) { total = total + sum(rows, {0}); });
-  return total / static_cast<double>(x.dim(0));
-}
-
 // Returns the sum of (x_i - m)(x_i - m)^T. Computes the blocks on and above the diagonal, and mirrors them.
 Tensor scatter(const Tensor& x, const Tensor& m) {
   constexpr std::int64_t width = 256;
@@ -55,6 +49,12 @@ Tensor scatter(const Tensor& x, const Tensor& m) {
 }
 
 }  // namespace
+
+Tensor mean_of_rows(const Tensor& x) {
+  Tensor total = Tensor::zeros({x.dim(1)}, DType::f64, x.device());
+  for_row_blocks(x, [&](const Tensor& rows) { total = total + sum(rows, {0}); });
+  return total / static_cast<double>(x.dim(0));
+}
 
 std::int64_t first_row_not_finite(const Tensor& x) {
   if (x.numel() == 0) return -1;

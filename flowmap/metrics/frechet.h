@@ -38,6 +38,9 @@ enum class Ball { closed, open };   // whether a ball includes its surface
 // has k rows or fewer. Error names the first row that is not finite.
 PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, int k = 3, Ball ball = Ball::closed);
 
+// Returns the mean of the rows of x (n, D), (D) in f64 on x's device. Converts blocks of rows, so no f64 copy of x exists.
+Tensor mean_of_rows(const Tensor& x);
+
 // Returns the first row of x (n, ...) with a number that is NaN or infinite, or -1 if there is none.
 std::int64_t first_row_not_finite(const Tensor& x);
 

@@ -33,7 +33,8 @@ void check_widths(const Shape& a, const Shape& b) {
 
 void check_rows(const char* metric, const Tensor& features, std::int64_t least) {
   if (features.rank() != 2 || features.dim(0) < least)
-    throw ShapeError(std::string(metric) + ": needs features (n, D) with n >= " + std::to_string(least) + ", got " + to_string(features.shape()));
+    throw ShapeError(std::string(metric) + ": needs features (n, D) with n >= " + std::to_string(least) + ", got " +
+                     to_string(features.shape()));
   if (const std::int64_t row = first_row_not_finite(features); row >= 0)
     throw Error(std::string(metric) + ": the features of sample " + std::to_string(row) + " are not finite");
 }
@@ -58,11 +59,13 @@ void fit_line(FrechetLimit& limit) {
 
 }  // namespace
 
-FrechetReference::FrechetReference(const GaussianFit& fit) : mean_(fit.mean), trace_(trace(fit.covariance)), factor_(semidefinite_factor(fit.covariance)) {}
+FrechetReference::FrechetReference(const GaussianFit& fit)
+    : mean_(fit.mean), trace_(trace(fit.covariance)), factor_(semidefinite_factor(fit.covariance)) {}
 
 double FrechetReference::distance(const GaussianFit& other) const {
   check_widths(mean_.shape(), other.mean.shape());
-  return sum_squares(mean_ - other.mean) + trace_ + trace(other.covariance) - 2 * trace_of_root(factor_, semidefinite_factor(other.covariance));
+  return sum_squares(mean_ - other.mean) + trace_ + trace(other.covariance) -
+         2 * trace_of_root(factor_, semidefinite_factor(other.covariance));
 }
 
 double FrechetReference::distance(const Tensor& features) const {
@@ -70,7 +73,7 @@ double FrechetReference::distance(const Tensor& features) const {
   check_widths(mean_.shape(), {features.dim(1)});
   const std::int64_t n = features.dim(0);
   if (n > width()) return distance(fit_gaussian(features));
-  const Tensor rows = features.to(Device{}).to(DType::f64), mean = sum(rows, {0}) / static_cast<double>(n);
+  const Tensor rows = features.to(Device{}).to(DType::f64), mean = mean_of_rows(rows);
   const Tensor factor = (rows - mean) / std::sqrt(static_cast<double>(n - 1));
   return sum_squares(mean_ - mean) + trace_ + sum_squares(factor) - 2 * trace_of_root(factor_, factor);
 }

@@ -42,7 +42,7 @@ struct FrechetLimit {
 // The bias of the distance is about slope / count, so a line is fitted by least squares to the distances of random subsets against 1/count.
 // The counts are `sizes` numbers at equal spacing from min(5000, max(2, n/10)) to n, rounded down; each subset is the beginning of the next
 // permutation of one NumpyRandom(seed). The bias of the reference remains. The line has a meaning only for counts above D.
-// Costs `sizes` Frechet distances: with n = 50,000 and D = 2,048 on average 27,500 D^2 + 9 D^3 multiplications each; memory: one copy of
+// Costs `sizes` Frechet distances: with n = 50,000 and D = 2,048 on average 27,500 D^2 + 7 D^3 operations each; memory: one copy of
 // the features. ShapeError unless n >= 20 and the widths agree; ConfigError unless sizes >= 2. Error names the first row that is not
 // finite.
 FrechetLimit frechet_infinity(const Tensor& generated, const FrechetReference& reference, std::uint32_t seed = 2020, int sizes = 15);

@@ -14,13 +14,14 @@ namespace fm {
 namespace {
 
 constexpr std::int64_t reach = 5, taps = 2 * reach + 1;
-constexpr int moments = 5;                            // x, y, x^2, y^2, x y
+constexpr int moments = 5;  // x, y, x^2, y^2, x y
 
 const std::array<double, taps>& window() {
   static const std::array<double, taps> weights = [] {
     std::array<double, taps> w{};
     double total = 0;
-    for (std::int64_t i = 0; i < taps; ++i) total += w[static_cast<std::size_t>(i)] = std::exp(-static_cast<double>((i - reach) * (i - reach)) / (2 * 1.5 * 1.5));
+    for (std::int64_t i = 0; i < taps; ++i)
+      total += w[static_cast<std::size_t>(i)] = std::exp(-static_cast<double>((i - reach) * (i - reach)) / (2 * 1.5 * 1.5));
     for (double& v : w) v /= total;
     return w;
   }();
@@ -35,7 +36,8 @@ std::vector<double> channel(const Tensor& x, std::int64_t index) {
   const std::int64_t size = x.dim(2) * x.dim(3);
   std::vector<double> out(static_cast<std::size_t>(size));
   if (x.dtype() == DType::u8)
-    std::transform(x.data<std::uint8_t>() + index * size, x.data<std::uint8_t>() + (index + 1) * size, out.begin(), [](std::uint8_t v) { return v / 255.0; });
+    std::transform(x.data<std::uint8_t>() + index * size, x.data<std::uint8_t>() + (index + 1) * size, out.begin(),
+                   [](std::uint8_t v) { return v / 255.0; });
   else
     std::copy_n(x.data<float>() + index * size, size, out.begin());
   return out;
@@ -50,8 +52,10 @@ void filter_row(const double* x, const double* y, std::int64_t w, double* out) {
       line[static_cast<std::size_t>(j + reach)] = k == 0 ? a : k == 1 ? b : k == 2 ? a * a : k == 3 ? b * b : a * b;
     }
     std::fill_n(out + k * w, w, 0.0);
-    for (std::int64_t t = 0; t < taps; ++t)
-      for (std::int64_t j = 0; j < w; ++j) out[k * w + j] += window()[static_cast<std::size_t>(t)] * line[static_cast<std::size_t>(j + t)];
+    for (std::int64_t t = 0; t < taps; ++t) {
+      const double weight = window()[static_cast<std::size_t>(t)];
+      for (std::int64_t j = 0; j < w; ++j) out[k * w + j] += weight * line[static_cast<std::size_t>(j + t)];
+    }
   }
 }
 
@@ -69,7 +73,8 @@ double ssim_of_channel(const std::vector<double>& x, const std::vector<double>& 
     std::fill(sums.begin(), sums.end(), 0.0);
     for (std::int64_t t = 0; t < taps; ++t) {
       const double* row = rows.data() + reflected(i + t - reach, h) * moments * w;
-      for (std::size_t j = 0; j < sums.size(); ++j) sums[j] += window()[static_cast<std::size_t>(t)] * row[j];
+      const double weight = window()[static_cast<std::size_t>(t)];
+      for (std::size_t j = 0; j < sums.size(); ++j) sums[j] += weight * row[j];
     }
     const double* s = sums.data();
     for (std::int64_t j = border; j < w - border; ++j) total += similarity(s[j], s[w + j], s[2 * w + j], s[3 * w + j], s[4 * w + j]);
@@ -88,16 +93,19 @@ Tensor usable(const char* metric, const Tensor& x) {
 
 // Means over the channels of each image of f(channel of x, channel of y).
 template <class F>
-std::vector<double> mean_over_channels(const char* metric, const Tensor& x, const Tensor& y, std::int64_t least, std::int64_t cost, const F& f) {
+std::vector<double> mean_over_channels(const char* metric, const Tensor& x, const Tensor& y, std::int64_t least, std::int64_t cost,
+                                       const F& f) {
   if (x.rank() != 4 || x.shape() != y.shape() || x.numel() == 0 || std::min(x.dim(2), x.dim(3)) < least)
-    throw ShapeError(std::string(metric) + ": images " + to_string(x.shape()) + " and " + to_string(y.shape()) + ": both need the same shape (n, C, H, W) with H and W of " +
-                     std::to_string(least) + " or more");
+    throw ShapeError(std::string(metric) + ": images " + to_string(x.shape()) + " and " + to_string(y.shape()) +
+                     ": both need the same shape (n, C, H, W) with H and W of " + std::to_string(least) + " or more");
   const Tensor a = usable(metric, x), b = usable(metric, y);
   const std::int64_t n = x.dim(0), c = x.dim(1);
   std::vector<double> of_channels(static_cast<std::size_t>(n * c));
-  parallel_for(n * c, x.dim(2) * x.dim(3) * cost, [&](std::int64_t i) { of_channels[static_cast<std::size_t>(i)] = f(channel(a, i), channel(b, i)); });
+  parallel_for(n * c, x.dim(2) * x.dim(3) * cost,
+               [&](std::int64_t i) { of_channels[static_cast<std::size_t>(i)] = f(channel(a, i), channel(b, i)); });
   std::vector<double> out(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n * c; ++i) out[static_cast<std::size_t>(i / c)] += of_channels[static_cast<std::size_t>(i)] / static_cast<double>(c);
+  for (std::int64_t i = 0; i < n * c; ++i)
+    out[static_cast<std::size_t>(i / c)] += of_channels[static_cast<std::size_t>(i)] / static_cast<double>(c);
   return out;
 }
 

@@ -1,7 +1,8 @@
 // PSNR and SSIM of pairs of images, a value for each image.
 //
 //   PSNR = 10 log10(1 / max(mse, 1e-10)) dB, mse = mean of (x - y)^2 over channels and positions, range 1; at most 100 dB
-//   SSIM (Wang et al. 2004) = mean over channels and positions of (2 mx my + c1) (2 sxy + c2) / ((mx^2 + my^2 + c1) (sx + sy + c2)),  c1 = 0.01^2, c2 = 0.03^2
+//   SSIM (Wang et al. 2004) = mean over channels and positions of (2 mx my + c1) (2 sxy + c2) / ((mx^2 + my^2 + c1) (sx + sy + c2)),
+//   c1 = 0.01^2, c2 = 0.03^2
 //
 // m, s are moments under a Gaussian window of 11 x 11 with deviation 1.5 in each channel: s = E[x^2] - E[x]^2 (at least 0), sxy = E[xy] -
 // E[x] E[y]. Images are continued by reflection over 5 positions. This is SSIM of torchmetrics; other implementations use another window

@@ -14,7 +14,7 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t rows_of_a_part = 256;   // sums are over parts of so many rows, then over parts in order
+constexpr std::int64_t rows_of_a_part = 256;  // sums are over parts of so many rows, then over parts in order
 
 // Sums over some rows: of p, and of sum_c p log p.
 struct SoftmaxSums {
@@ -68,8 +68,8 @@ std::vector<std::pair<std::int64_t, std::int64_t>> bounds_of_splits(const Incept
 
 void check_logits(const Tensor& logits, const InceptionSplits& splits) {
   if (splits.rows < 0 || splits.count < 0 || (splits.rows > 0) == (splits.count > 0))
-    throw ConfigError("inception_score: rows of a split " + std::to_string(splits.rows) + ", number of splits " + std::to_string(splits.count) +
-                      ": exactly one of them must be above 0");
+    throw ConfigError("inception_score: rows of a split " + std::to_string(splits.rows) + ", number of splits " +
+                      std::to_string(splits.count) + ": exactly one of them must be above 0");
   if (logits.rank() != 2 || logits.numel() == 0)
     throw ShapeError("inception_score: needs logits (n, C) with at least one row and one class, got " + to_string(logits.shape()));
   if (logits.dim(0) < splits.count)

@@ -1,6 +1,6 @@
 // Inception Score (Salimans et al. 2016) of generated samples, from the logits of a classifier:
 //
-//   p = softmax(logits),   score of a split = exp( mean_i sum_c p_ic (log p_ic - log q_c) ),   q_c = mean_i p_ic over the rows i of the split
+//   p = softmax(logits),   score of a split = exp( mean_i sum_c p_ic (log p_ic - log q_c) ),   q_c = mean_i p_ic over the split's rows i
 //
 // The result is the mean over splits. Published numbers use the 1008 logits of the Inception network without the bias of its last layer.
 // The score depends on the size of the splits, and on the order of rows if labels are sorted: one published set of samples, sorted by

@@ -15,7 +15,7 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t kernel_rows = 512;      // rows of products at a time
+constexpr std::int64_t kernel_rows = 512;  // rows of products at a time
 
 // Sum of (x.y / width + 1)^3 over m products x.y, without number `skipped` (-1: none).
 template <class T>
@@ -60,7 +60,9 @@ void refuse_unusable(const char* metric, const Tensor& x, const Tensor& y, std::
       throw Error(std::string(metric) + ": row " + std::to_string(row) + " of " + which + " is not finite");
 }
 
-DType type_of_products(const Tensor& x, const Tensor& y) { return x.dtype() == DType::f64 || y.dtype() == DType::f64 ? DType::f64 : DType::f32; }
+DType type_of_products(const Tensor& x, const Tensor& y) {
+  return x.dtype() == DType::f64 || y.dtype() == DType::f64 ? DType::f64 : DType::f32;
+}
 
 Tensor chosen_rows(const Tensor& x, const std::vector<std::int64_t>& rows) {
   return gather(x, Tensor::from(rows, {static_cast<std::int64_t>(rows.size())}).to(x.device()));

@@ -37,12 +37,16 @@ void refuse_infinite(const char* metric, const Tensor& x, const char* which) {
 
 }  // namespace
 
-Points::Points(const Tensor& x, const Tensor& mean)
+SearchPoints::SearchPoints(const Tensor& x, const Tensor& mean)
     : exact(x.to(DType::f32).to(Device{}).contiguous()), moved((x.to(DType::f32) - mean).contiguous()) {
-  size = sum(square(moved.to(DType::f64)), {1}).to(Device{}).to_vector<double>();
+  for (std::int64_t begin = 0; begin < count(); begin += DistanceBounds::rows) {  // no f64 copy of all points
+    const Tensor rows = moved.slice(0, begin, std::min(count(), begin + DistanceBounds::rows));
+    const std::vector<double> sizes = sum(square(rows.to(DType::f64)), {1}).to_vector<double>();
+    size.insert(size.end(), sizes.begin(), sizes.end());
+  }
 }
 
-double squared_distance(const Points& a, std::int64_t i, const Points& b, std::int64_t k) {
+double squared_distance(const SearchPoints& a, std::int64_t i, const SearchPoints& b, std::int64_t k) {
   const float *x = a.exact.data<float>() + i * a.width(), *y = b.exact.data<float>() + k * b.width();
   double s = 0;
   for (std::int64_t j = 0; j < a.width(); ++j) {
@@ -52,7 +56,7 @@ double squared_distance(const Points& a, std::int64_t i, const Points& b, std::i
   return s;
 }
 
-DistanceBounds::DistanceBounds(const Points& a, std::int64_t begin, std::int64_t end, const Points& b)
+DistanceBounds::DistanceBounds(const SearchPoints& a, std::int64_t begin, std::int64_t end, const SearchPoints& b)
     : a_(a), b_(b), begin_(begin), products_(matmul(a.moved.slice(0, begin, end), b.moved.transpose(0, 1)).to(Device{})) {
   slack_ = (static_cast<double>(a.width()) + 8) * std::numeric_limits<float>::epsilon() / 2;
 }
@@ -65,7 +69,7 @@ DistanceBounds::Bounds DistanceBounds::operator()(std::int64_t i, std::int64_t j
   return {middle - slack, middle + slack};
 }
 
-std::vector<double> squared_radii(const Points& x, int k) {
+std::vector<double> squared_radii(const SearchPoints& x, int k) {
   std::vector<double> out(static_cast<std::size_t>(x.count()));
   for_each_row_of_bounds(x, x, [&](std::int64_t i, const DistanceBounds& bounds) {
     Smallest bound(k), exact(k);
@@ -78,16 +82,17 @@ std::vector<double> squared_radii(const Points& x, int k) {
   return out;
 }
 
-bool is_within(const Points& a, std::int64_t i, const Points& b, std::int64_t j, double radius, Ball ball, const DistanceBounds& bounds) {
+bool is_within(const SearchPoints& a, std::int64_t i, const SearchPoints& b, std::int64_t j, double radius, Ball ball,
+               const DistanceBounds& bounds) {
   const DistanceBounds::Bounds d = bounds(i, j);
   return within(d.high, radius, ball) || (within(d.low, radius, ball) && within(squared_distance(a, i, b, j), radius, ball));
 }
 
-PointSets point_sets(const char* metric, const Tensor& real, const Tensor& generated) {
+SearchSets search_sets(const char* metric, const Tensor& real, const Tensor& generated) {
   refuse_infinite(metric, real, "real");
   refuse_infinite(metric, generated, "generated");
-  const Tensor mean = (sum(real.to(DType::f64), {0}) / static_cast<double>(real.dim(0))).to(DType::f32);
-  return {Points(real, mean), Points(generated, mean)};
+  const Tensor mean = mean_of_rows(real).to(DType::f32);
+  return {SearchPoints(real, mean), SearchPoints(generated, mean)};
 }
 
 }  // namespace fm

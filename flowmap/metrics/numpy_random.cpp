@@ -8,34 +8,12 @@
 
 namespace fm {
 
-NumpyRandom::NumpyRandom(std::uint32_t seed) {
-  state_[0] = seed;
-  for (std::uint32_t i = 1; i < words; ++i) state_[i] = 1812433253u * (state_[i - 1] ^ state_[i - 1] >> 30) + i;
-}
-
-void NumpyRandom::refill() {
-  constexpr std::size_t middle = 397;
-  for (std::size_t i = 0; i < words; ++i) {
-    const std::uint32_t y = (state_[i] & 0x80000000u) | (state_[(i + 1) % words] & 0x7fffffffu);
-    state_[i] = state_[(i + middle) % words] ^ y >> 1 ^ (y & 1 ? 0x9908b0dfu : 0u);
-  }
-  used_ = 0;
-}
-
-std::uint32_t NumpyRandom::word() {
-  if (used_ == words) refill();
-  std::uint32_t y = state_[used_++];
-  y ^= y >> 11;
-  y ^= y << 7 & 0x9d2c5680u;
-  y ^= y << 15 & 0xefc60000u;
-  return y ^ y >> 18;
-}
-
 std::uint32_t NumpyRandom::below_or_equal(std::uint32_t last) {
   std::uint32_t mask = last;
   for (int shift = 1; shift < 32; shift *= 2) mask |= mask >> shift;
-  std::uint32_t value = word() & mask;
-  while (value > last) value = word() & mask;
+  const auto next = [&] { return static_cast<std::uint32_t>(words_()) & mask; };  // fits: 32 bits
+  std::uint32_t value = next();
+  while (value > last) value = next();
   return value;
 }
 
@@ -43,12 +21,13 @@ std::vector<std::int64_t> NumpyRandom::permutation(std::int64_t n) {
   if (n < 0 || n > std::int64_t{1} << 32) throw ShapeError("numpy_permutation: n must be from 0 to 2^32, not " + std::to_string(n));
   std::vector<std::int64_t> out(static_cast<std::size_t>(n));
   std::iota(out.begin(), out.end(), std::int64_t{0});
-  for (std::size_t i = out.size(); i-- > 1;) std::swap(out[i], out[below_or_equal(static_cast<std::uint32_t>(i))]);   // fits: i < 2^32
+  for (std::size_t i = out.size(); i-- > 1;) std::swap(out[i], out[below_or_equal(static_cast<std::uint32_t>(i))]);  // fits: i < 2^32
   return out;
 }
 
 std::vector<std::int64_t> NumpyRandom::choice(std::int64_t n, std::int64_t m) {
-  if (m < 0 || m > n) throw ShapeError("NumpyRandom::choice: cannot choose " + std::to_string(m) + " of " + std::to_string(n) + " without replacement");
+  if (m < 0 || m > n)
+    throw ShapeError("NumpyRandom::choice: cannot choose " + std::to_string(m) + " of " + std::to_string(n) + " without replacement");
   std::vector<std::int64_t> out = permutation(n);
   out.resize(static_cast<std::size_t>(m));
   return out;

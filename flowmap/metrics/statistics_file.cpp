@@ -13,14 +13,15 @@
 namespace fm {
 namespace {
 
-constexpr double asymmetry = 1e-5;      // of the largest variance: sums in f32 differ by less
+constexpr double asymmetry = 1e-5;  // of the largest variance: sums in f32 differ by less
 
 // Returns the fault of a mean and a covariance, or an empty text.
 std::string fault_of(const Tensor& mean, const Tensor& covariance) {
   if (mean.rank() != 1 || mean.numel() == 0 || covariance.shape() != Shape{mean.dim(0), mean.dim(0)})
     return "mean " + to_string(mean.shape()) + " and covariance " + to_string(covariance.shape()) + " are not (D) and (D, D)";
   if (first_row_not_finite(mean) >= 0) return "the mean is not finite at feature " + std::to_string(first_row_not_finite(mean));
-  if (const std::int64_t row = first_row_not_finite(covariance); row >= 0) return "the covariance is not finite in row " + std::to_string(row);
+  if (const std::int64_t row = first_row_not_finite(covariance); row >= 0)
+    return "the covariance is not finite in row " + std::to_string(row);
   const std::int64_t n = mean.dim(0);
   const double* s = covariance.data<double>();
   double largest = 0;
@@ -46,7 +47,7 @@ class StatisticsReader {
     out.spatial = fit("mu_s", "sigma_s", out.count);
     out.network = text("network"), out.convention = text("convention"), out.fingerprint = text("fingerprint");
     out.has_images = npz_.has("arr_0");
-    if (!out.features && !out.has_images) npz_.read("mu");      // throws the error that lists the arrays of the file
+    if (!out.features && !out.has_images) npz_.read("mu");  // throws the error that lists the arrays of the file
     return out;
   }
 
@@ -55,14 +56,16 @@ class StatisticsReader {
 
   Tensor numbers(const char* name) const {
     const Tensor x = npz_.read(name);
-    if (x.dtype() != DType::f32 && x.dtype() != DType::f64) fail(std::string(name) + " has elements of " + name_of(x.dtype()) + ", not f32 or f64");
+    if (x.dtype() != DType::f32 && x.dtype() != DType::f64)
+      fail(std::string(name) + " has elements of " + name_of(x.dtype()) + ", not f32 or f64");
     return x.to(DType::f64).contiguous();
   }
 
   std::optional<GaussianFit> fit(const char* mean_name, const char* covariance_name, const std::optional<std::int64_t>& samples) const {
     if (!npz_.has(mean_name) && !npz_.has(covariance_name)) return {};
     const Tensor mean = numbers(mean_name), covariance = numbers(covariance_name);
-    if (const std::string fault = fault_of(mean, covariance); !fault.empty()) fail(std::string(mean_name) + ", " + covariance_name + ": " + fault);
+    if (const std::string fault = fault_of(mean, covariance); !fault.empty())
+      fail(std::string(mean_name) + ", " + covariance_name + ": " + fault);
     const Tensor halves = covariance.clone();
     const std::int64_t n = mean.dim(0);
     const double* s = covariance.data<double>();
@@ -94,7 +97,8 @@ class StatisticsReader {
 
 void refuse_pickle(const std::filesystem::path& path) {
   if (std::ifstream(path, std::ios::binary).peek() != 0x80) return;
-  throw FileError(path.string() + ": a pickle, which is not executed here: convert it in Python, for example EDM2's by d = pickle.load(open(...)); "
+  throw FileError(path.string() +
+                  ": a pickle, which is not executed here: convert it in Python, for example EDM2's by d = pickle.load(open(...)); "
                   "numpy.savez('statistics.npz', count=d['num_images'], **d['fid'])");
 }
 
@@ -105,16 +109,20 @@ void refuse_other(const std::filesystem::path& path, const char* what, const std
 }
 
 void add_fit(NpzWriter& npz, const std::string& mean_name, const std::string& covariance_name, const GaussianFit& fit) {
-  const Tensor mean = fit.mean.to(Device{}).to(DType::f64).contiguous(), covariance = fit.covariance.to(Device{}).to(DType::f64).contiguous();
-  if (const std::string fault = fault_of(mean, covariance); !fault.empty()) throw Error("write_statistics: " + mean_name + ", " + covariance_name + ": " + fault);
+  const Tensor mean = fit.mean.to(Device{}).to(DType::f64).contiguous(),
+               covariance = fit.covariance.to(Device{}).to(DType::f64).contiguous();
+  if (const std::string fault = fault_of(mean, covariance); !fault.empty())
+    throw Error("write_statistics: " + mean_name + ", " + covariance_name + ": " + fault);
   npz.add(mean_name, {mean.dim(0)}, std::span<const double>(mean.data<double>(), static_cast<std::size_t>(mean.numel())));
-  npz.add(covariance_name, {mean.dim(0), mean.dim(0)}, std::span<const double>(covariance.data<double>(), static_cast<std::size_t>(covariance.numel())));
+  npz.add(covariance_name, {mean.dim(0), mean.dim(0)},
+          std::span<const double>(covariance.data<double>(), static_cast<std::size_t>(covariance.numel())));
 }
 
 std::optional<std::int64_t> count_to_write(const FeatureStatistics& statistics) {
   const std::int64_t of_fit = statistics.features->count;
   if (statistics.count && of_fit != 0 && *statistics.count != of_fit)
-    throw Error("write_statistics: the count is " + std::to_string(*statistics.count) + ", but the fit is of " + std::to_string(of_fit) + " samples");
+    throw Error("write_statistics: the count is " + std::to_string(*statistics.count) + ", but the fit is of " + std::to_string(of_fit) +
+                " samples");
   if (!statistics.count && of_fit == 0) return {};
   return statistics.count.value_or(of_fit);
 }
@@ -128,7 +136,8 @@ FeatureStatistics read_statistics(const std::filesystem::path& path) {
 
 FeatureStatistics read_statistics_of(const std::filesystem::path& path, const std::string& network, const std::string& convention) {
   FeatureStatistics out = read_statistics(path);
-  if (!out.features) throw FileError(path.string() + ": it has images (arr_0), but no statistics mu and sigma: compute them from the images");
+  if (!out.features)
+    throw FileError(path.string() + ": it has images (arr_0), but no statistics mu and sigma: compute them from the images");
   refuse_other(path, "network", out.network, network);
   refuse_other(path, "convention", out.convention, convention);
   return out;

@@ -34,8 +34,8 @@ FeatureStatistics read_statistics(const std::filesystem::path& path);
 // or if it has another network or convention, which it names; an unknown one is accepted.
 FeatureStatistics read_statistics_of(const std::filesystem::path& path, const std::string& network, const std::string& convention);
 
-// Writes all that is defined, in f64, atomically. The count is `count`, or else that of `features`, if it is not 0. Error if `features` has no value,
-// if the two counts differ, or for statistics that read_statistics would refuse.
+// Writes all that is defined, in f64, atomically. The count is `count`, or else that of `features`, if it is not 0. Error if `features` has
+// no value, if the two counts differ, or for statistics that read_statistics would refuse.
 void write_statistics(const std::filesystem::path& path, const FeatureStatistics& statistics);
 
 }  // namespace fm

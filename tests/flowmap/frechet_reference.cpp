@@ -43,7 +43,8 @@ TEST_CASE("distances from rows and from fits agree with the published examples")
 }
 
 TEST_CASE("few rows give the distance of their singular fit, for references of full and of lower rank") {
-  for (const auto& [n, m, d] : {std::tuple{300, 10, 16}, {12, 10, 16}, {90, 70, 100}, {300, 16, 16}, {300, 17, 16}, {40, 2, 7}, {2, 2, 3}, {9, 2, 1}}) {
+  for (const auto& [n, rows, width] : {std::tuple{300, 10, 16}, {12, 10, 16}, {90, 70, 100}, {300, 16, 16}, {300, 17, 16}, {40, 2, 7}, {2, 2, 3}, {9, 2, 1}}) {
+    const std::int64_t m = rows, d = width;
     CAPTURE(m);
     CAPTURE(d);
     const GaussianFit real = fit_gaussian(x_table(n, d));

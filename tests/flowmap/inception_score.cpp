@@ -6,12 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "flowmap/metrics/numpy_random.h"
 #include "tensor/error.h"
-#include "tensor/ops/elementwise.h"
-#include "tensor/ops/index.h"
 #include "tests/support/error_of.h"
 #include "tests/support/feature_tables.h"
 #include "tests/support/golden.h"
@@ -53,7 +50,7 @@ TEST_CASE("permutations and choices are those of NumPy's RandomState") {
 }
 
 TEST_CASE("long permutations are NumPy's, over many words of the generator") {
-  for (const auto& [seed, n] : {std::pair<std::uint32_t, std::int64_t>{2020, 1000}, {5, 100003}}) {
+  for (const auto& [seed, n] : {std::pair<std::uint32_t, std::int64_t>{2020, 1000}, {5, 300007}}) {
     const std::vector<double>& wanted = golden("permutation_" + std::to_string(seed) + "_" + std::to_string(n));
     const std::vector<std::int64_t> found = numpy_permutation(seed, n);
     double sum = 0;
@@ -83,7 +80,7 @@ TEST_CASE("Inception Scores agree with torch-fidelity and NumPy") {
   CHECK(near(inception_score(z, {.rows = 50}).mean, 2.7449593544, 1e-7));      // guided-diffusion in f32
   check_score(inception_score(z.to(DType::f64), {.count = 10, .seed = 2020}), golden("inception_shuffled")[0], golden("inception_shuffled")[1], 1e-12);
   check_score(inception_score(logits(73, 7, 4), {.rows = 20}), golden("inception_odd")[0], golden("inception_odd")[1], 1e-12);
-  check_score(inception_score(logits(73, 7, 4), {.count = 9, .seed = 3}), golden("inception_odd_shuffled")[0], golden("inception_odd_shuffled")[1], 1e-12);
+  check_score(inception_score(logits(73, 7, 4), {.count = 11, .seed = 3}), golden("inception_odd_shuffled")[0], golden("inception_odd_shuffled")[1], 1e-12);
 }
 
 TEST_CASE("guided-diffusion's splits have 5,000 rows, and a smaller set is one split") {

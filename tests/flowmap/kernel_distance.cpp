@@ -35,6 +35,7 @@ TEST_CASE("kernel distances agree with NumPy in f64, for sets smaller and larger
     CHECK(near(kernel_distance(x_table(n, d), y_table(m, d)), wanted, 1e-6));
     CHECK(near(kernel_distance(y_table(m, d), x_table(n, d)), wanted, 1e-6));
     CHECK(near(kernel_distance(x_table(n, d).to(DType::f64), y_table(m, d)), wanted, 1e-12));
+    CHECK(near(kernel_distance(x_table(n, d), y_table(m, d).to(DType::f64)), wanted, 1e-12));
   }
   const Tensor x = x_table(96, 16);
   CHECK(near_within(kernel_distance(x.slice(0, 0, 48), x.slice(0, 48, 96)), golden.at("near")[0], 1e-6));

@@ -38,7 +38,7 @@ def whole(key, n, d, low, high):
 # ---- permutations
 for seed, n in ((0, 1), (0, 2), (2020, 10), (1, 33), (4294967295, 20)):
     print(f"permutation_{seed}_{n}", *np.random.RandomState(seed).permutation(n))
-for seed, n in ((2020, 1000), (5, 100003)):
+for seed, n in ((2020, 1000), (5, 300007)):
     p = np.random.RandomState(seed).permutation(n)
     print(f"permutation_{seed}_{n}", *p[:8], *p[-8:], int((p * np.arange(n)).sum()))
 r = np.random.RandomState(9)
@@ -73,7 +73,7 @@ show("inception_shuffled", inception(shuffled(logits(200, 20, 4)), tenths(200)))
 show("inception_50", inception(logits(200, 20, 4), [(i, i + 50) for i in range(0, 200, 50)]))
 show("inception_one", inception(logits(200, 20, 4), [(0, 200)]))
 show("inception_odd", inception(logits(73, 7, 4), [(0, 20), (20, 40), (40, 60), (60, 73)]))
-show("inception_odd_shuffled", inception(shuffled(logits(73, 7, 4), 3), tenths(73, 9)))
+show("inception_odd_shuffled", inception(shuffled(logits(73, 7, 4), 3), tenths(73, 11)))
 show("inception_sharp", inception(logits(700, 11, 3000), [(0, 700)]))
 
 
