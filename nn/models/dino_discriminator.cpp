@@ -8,7 +8,7 @@
 namespace fm {
 namespace {
 
-constexpr double norm_eps = 1e-6;
+constexpr double token_norm_eps = 1e-6;
 constexpr std::int64_t wide_kernel = 9;
 
 Var leaky(const Var& x) { return maximum(x, x * 0.2); }
@@ -34,8 +34,8 @@ DiscriminatorHead::DiscriminatorHead(std::int64_t width)
     : first(width, width, 1),
       wide(width, width, wide_kernel),
       last(width, 1, 1),
-      first_norm(width, width, norm_eps),
-      wide_norm(width, width, norm_eps) {}
+      first_norm(width, width, token_norm_eps),
+      wide_norm(width, width, token_norm_eps) {}
 
 void DiscriminatorHead::iterate() {
   for (SpectralConv1d* layer : {&first, &wide, &last}) layer->iterate();
