@@ -23,12 +23,12 @@ bool is_hinge(const std::string& kind) {
   return kind == "hinge";
 }
 
-struct Term {
+struct LossTerm {
   Tensor value, rows;
   std::vector<Tensor> last;              // gradients; undefined if the term does not depend on the value
 };
 
-Term term_of(const LossOfRows& f, const Tensor& rows, const std::vector<const Parameter*>& last) {
+LossTerm term_of(const LossOfRows& f, const Tensor& rows, const std::vector<const Parameter*>& last) {
   Tape tape;
   const Var leaf = tape.variable(rows), loss = f(leaf);
   Gradients g = backward(loss);
@@ -36,7 +36,7 @@ Term term_of(const LossOfRows& f, const Tensor& rows, const std::vector<const Pa
     if (gradient.defined() && std::find(last.begin(), last.end(), parameter) == last.end())
       throw AutodiffError("balanced_loss: a term has a gradient for a parameter of shape " + to_string(parameter->value.shape()) +
                           " that is not of the last layer: freeze it, or use it before the rows");
-  Term out{loss.value(), g[leaf], {}};
+  LossTerm out{loss.value(), g[leaf], {}};
   for (const Parameter* p : last) out.last.push_back(g[*p]);
   return out;
 }
@@ -69,7 +69,7 @@ Tensor rounded_to_bytes(const Tensor& images) {
 
 BalancedLoss balanced_loss(const Var& rows, const std::vector<const Parameter*>& last, const LossOfRows& first, const LossOfRows& second, double scale) {
   const Parameter& w = *last.at(0);
-  const Term r = term_of(first, rows.value(), last), a = term_of(second, rows.value(), last);
+  const LossTerm r = term_of(first, rows.value(), last), a = term_of(second, rows.value(), last);
   const Tensor weight = clamp(norm_of_gradient(r.last[0], w) / (norm_of_gradient(a.last[0], w) + smallest_norm), 0, largest_weight);
   const Tensor factor = weight * scale;
   std::vector<Var> inputs{rows};
