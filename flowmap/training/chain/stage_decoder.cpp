@@ -62,6 +62,9 @@ class ReconstructionLoss {
     return loss;
   }
 
+  // Checksum of the LPIPS network; empty without one.
+  std::string perceptual_checksum() const { return lpips_ ? checksum(state_dict(*lpips_)) : ""; }
+
  private:
   const DecoderStage& config_;
   const Rae& autoencoder_;
@@ -132,6 +135,7 @@ Outcome TrainingRun::train_decoder() {
   };
   stage.made_from = {{stage_name::encoder, checksum(state_dict(autoencoder.encoder))}};
   const ReconstructionLoss reconstruction(config, autoencoder, warner());
+  if (const std::string sum = reconstruction.perceptual_checksum(); !sum.empty()) stage.made_from.emplace_back("lpips", sum);
   std::optional<GanTraining> gan;
   if (config.gan.weight > 0) {
     const DiscriminatorBackbone backbone = backbone_of(config.gan, autoencoder, warner());
