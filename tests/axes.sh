@@ -7,6 +7,7 @@
 # fails too, until the list is corrected.
 #
 # An entry of a list is named in its own files and in few others: one entry on each axis is counted, with the most files that a new one may touch.
+# A metric has two lists: scores of a run (sample_metrics.cpp) and of files of images (set_metrics.cpp).
 # And README's reading order goes through files that exist, among them a network, the training step and the kernel of products.
 set -eu
 cd "$1"
@@ -35,7 +36,7 @@ done <<END
 backbone residual_mlp|ResidualMlp 4
 space haar 4
 objective improved_mean_flow|ImprovedMeanFlow 2
-metric kernel_distance 2
+metric kernel_distance 3
 source cifar 2
 END
 order=$(sed -n '/^## Reading order/,/^## Folders/s/^[0-9]*\. \[\([^]]*\)\].*/\1/p' README.md)

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <fstream>
 
+#include "apps/cli/program.h"
 #include "data/png.h"
 #include "data/report/csv.h"
 #include "flowmap/metrics/frechet.h"

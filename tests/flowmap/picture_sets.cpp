@@ -13,12 +13,14 @@
 #include "tensor/io/npy.h"
 #include "tensor/ops/reduce.h"
 #include "tests/support/error_of.h"
+#include "tests/support/near.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/text.h"
 
 using namespace fm;
 using fm::test::error_of;
 using fm::test::has;
+using fm::test::near;
 namespace fs = std::filesystem;
 
 namespace {
@@ -95,8 +97,8 @@ TEST_CASE("features come in the order of the images, over the borders of stored 
   REQUIRE(set.vectors.shape() == Shape{261, 3});
   for (const std::int64_t i : {0, 1, 15, 16, 127, 128, 200, 255, 256, 260})
     for (std::int64_t c = 0; c < 3; ++c) {
-      CHECK(set.vectors.data<float>()[i * 3 + c] == doctest::Approx(level(i, c)));
-      CHECK(set.spatial.data<float>()[i * 3 + c] == doctest::Approx(2 * level(i, c)));
+      CHECK(set.vectors.data<float>()[i * 3 + c] == level(i, c));
+      CHECK(set.spatial.data<float>()[i * 3 + c] == 2 * level(i, c));
     }
   CHECK(set.height == height);
   CHECK(set.width == width);
@@ -120,7 +122,7 @@ TEST_CASE("a second look computes nothing, and a changed image only its file") {
   const SeenSet changed = s.see(s.t / "b");
   CHECK(*s.corner.seen == 300 + 128);
   CHECK(changed.id != id);
-  CHECK(changed.vectors.data<float>()[130 * 3] == doctest::Approx(level(999, 0)));
+  CHECK(changed.vectors.data<float>()[130 * 3] == level(999, 0));
   CHECK(s.see(s.t / "b", {}, "corner 2").id != changed.id);   // other weights
   CHECK(*s.corner.seen == 300 + 128 + 300);
 }
@@ -204,10 +206,10 @@ TEST_CASE("numbers of a set equal those of the metrics' own functions") {
   const SetReference reference{.name = "r", .id = "1", .images = made_set(waves(50, 4, 0.3), 50), .statistics = {}};
   const Tensor &x = samples.vectors, &y = reference.images->vectors;
   const SetResults r = measured_set("corner", samples, reference, {"fid", "kid_all", "precision_recall", "density_coverage", "fid_infinity"}, {.seed = 7, .halves = 5});
-  CHECK(named(r, "fd_corner").value == doctest::Approx(frechet_distance(fit_gaussian(x), fit_gaussian(y))).epsilon(1e-9));
-  CHECK(named(r, "fd_corner").error == doctest::Approx(frechet_error(x, FrechetReference(fit_gaussian(y)), 5, 7).deviation));
+  CHECK(near(named(r, "fd_corner").value, frechet_distance(fit_gaussian(x), fit_gaussian(y)), 1e-9));
+  CHECK(named(r, "fd_corner").error == frechet_error(x, FrechetReference(fit_gaussian(y)), 5, 7).deviation);
   CHECK(named(r, "fd_corner").settings == "error: 5 random halves, seed 7");
-  CHECK(named(r, "kid_all").value == doctest::Approx(kernel_distance(x, y)));
+  CHECK(named(r, "kid_all").value == kernel_distance(x, y));
   const PrecisionRecall pr = precision_recall(y, x, 3);
   CHECK(pr.precision != pr.recall);
   CHECK(named(r, "precision").value == pr.precision);
@@ -223,7 +225,7 @@ TEST_CASE("statistics of a file win over its images for Frechet distances") {
   reference.statistics.features = fit_gaussian(samples.vectors);
   const SetResults r = measured_set("inception", samples, reference, {"fid", "kid_all"}, {.seed = 1, .halves = 0});
   CHECK(std::abs(named(r, "fid").value) < 1e-9);
-  CHECK(named(r, "kid_all").value == doctest::Approx(kernel_distance(samples.vectors, reference.images->vectors)));
+  CHECK(named(r, "kid_all").value == kernel_distance(samples.vectors, reference.images->vectors));
 }
 
 TEST_CASE("pairs are compared by position, and their names must agree") {
@@ -236,8 +238,8 @@ TEST_CASE("pairs are compared by position, and their names must agree") {
   const PairResults r = measured_pairs(*a, *b, {});
   const double off_by_one = 20 * std::log10(255.0);                       // every pixel of one pair differs by 1 level; the others are equal: 100 dB
   CHECK(r.numbers.at(0).name == "psnr");
-  CHECK(r.numbers.at(0).value == doctest::Approx((19 * 100 + off_by_one) / 20));
-  CHECK(r.numbers.at(0).error == doctest::Approx((100 - off_by_one) / 20).epsilon(1e-9));      // one of n differs by d: d / n
+  CHECK(near(r.numbers.at(0).value, (19 * 100 + off_by_one) / 20, 1e-12));
+  CHECK(near(r.numbers.at(0).error, (100 - off_by_one) / 20, 1e-9));      // one of n differs by d: d / n
   CHECK(r.numbers.at(1).value < 1);
   CHECK(r.numbers.at(1).value > 0.99);
   CHECK(r.samples_id != r.reference_id);

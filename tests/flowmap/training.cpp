@@ -1,7 +1,6 @@
 // The training loop as a library: its reports and their order, stops and resumes with the same bits, and errors for inputs that do not fit, on one rank and
 // two. The files of RunFiles. The requirements for recording steps of objectives.
 #include <doctest/doctest.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -19,6 +18,7 @@
 #include "tensor/collectives/threads.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/random/fill.h"
+#include "tests/flowmap/doubling_training.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"
 #include "tests/support/temp_folder.h"
@@ -64,49 +64,6 @@ struct Recorder : LoopObserver {
 
   LoopNumbers row_now;
   std::vector<double> norms;             // of the gradients, by step
-};
-
-struct Rows {
-  Tensor x;
-  template <class F> void each_tensor(F&& f) { f(x); }
-  std::int64_t form() const { return 3; }
-};
-
-// Learns to double its input.
-struct Training {
-  Mlp net{4, 8}, average;
-  LoopConfig loop{.steps = 8, .batch = 6, .rate = {.peak = 1e-2}, .log_every = 4, .ckpt_every = 3};
-  TrainOptions options;
-  Stage stage;
-  std::vector<StepPart> parts;
-
-  explicit Training(fs::path out, std::uint64_t seed = 1) {
-    reset_parameters(net, seed);
-    average = clone(net);
-    options.out = std::move(out);
-    stage = make_stage("double", net, &average);
-    stage.set_loss<Rows>(
-        [this](const StepPart& part) {
-          parts.push_back(part);
-          return Rows{random_normal_rows(consecutive(part.step * loop.batch + part.first, part.count), {4}, {1, 1})};
-        },
-        [this](const Rows& rows) {
-          const Var loss = mean(square(net(rows.x) - rows.x * 2.0));
-          return StepLoss{loss, {{"twice", loss.value() * 2.0}}};
-        });
-  }
-  Outcome run(LoopObserver& observer) {
-    SingleRank alone;
-    return run_on(alone, observer);
-  }
-  Outcome run_on(Communicator& ranks, LoopObserver& observer) { return train(stage, loop, 7, options, ranks, observer); }
-  std::string checkpoint(std::int64_t step, const std::string& file) const { return read_file(options.checkpoints(stage) / step_name(step) / file); }
-};
-
-// RunFiles without lines on stderr.
-struct QuietFiles : RunFiles {
-  using RunFiles::RunFiles;
-  void message(const std::string&) override {}
 };
 
 using Texts = std::vector<std::string>;
@@ -427,55 +384,6 @@ TEST_CASE("run files: rows after the checkpoint from which a training resumes ar
   QuietFiles files(which);
   rest.run(files);
   CHECK(csv_curve(read_file(folder / "double" / "metrics.csv"), "step", "loss").x == std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8});
-}
-
-TEST_CASE("run files: scores are columns of the steps that measure them, at the averaged weights, and the best of them is kept") {
-  const TempFolder folder;
-  const auto with_scores = [&](std::int64_t every) {
-    auto t = std::make_unique<Training>(folder.path() / std::to_string(every));
-    t->loop.score_every = every, t->loop.ckpt_every = 2, t->loop.keep = 1;
-    t->stage.watch.keep_best = "distance";
-    t->stage.scores.names = {"distance", "weight", "undefined"};
-    t->stage.scores.measure = [t = t.get()](std::int64_t step) {
-      return std::vector<double>{std::abs(static_cast<double>(step) - 4.0), named_parameters(t->average).front().parameter->value.to_vector<double>().front(), std::nan("")};
-    };
-    return t;
-  };
-  const auto t = with_scores(2);
-  QuietFiles files({.tensorboard = false, .html = false});
-  t->run(files);
-  const std::string csv = read_file(t->options.folder(t->stage) / "metrics.csv");
-  CHECK(csv_columns(csv) == Texts{"step", "time", "loss", "grad_norm", "lr", "grad_norm_max", "twice", "distance", "weight"});
-  CHECK(csv_curve(csv, "step", "distance").x == std::vector<double>{2, 4, 6, 8});
-  CHECK(csv_curve(csv, "step", "distance").y == std::vector<double>{2, 0, 2, 4});
-  CHECK(csv_curve(csv, "step", "weight").y.back() == named_parameters(t->average).front().parameter->value.to_vector<double>().front());
-  CHECK(fs::read_symlink(t->options.checkpoints(t->stage) / "best").filename() == step_name(4));
-  const auto unscored = with_scores(0);
-  QuietFiles none({.tensorboard = false, .html = false});
-  CHECK(has(error_of<ConfigError>([&] { unscored->run(none); }), "--keep-best distance: stage double has no such column"));
-  const auto last = with_scores(5);                                       // the last step is always scored
-  QuietFiles more({.tensorboard = false, .html = false});
-  last->run(more);
-  CHECK(csv_curve(read_file(last->options.folder(last->stage) / "metrics.csv"), "step", "distance").x == std::vector<double>{5, 8});
-}
-
-TEST_CASE("two ranks have the scores of the first one") {
-  const TempFolder folder;
-  std::vector<Texts> rows(2);
-  run_ranks(2, [&](Communicator& ranks) {
-    Training t(folder.path());
-    t.loop.score_every = 4, t.loop.micro_batch = 0;
-    t.stage.scores.names = {"rank"};
-    t.stage.scores.measure = [&](std::int64_t) { return std::vector<double>{10.0 + ranks.rank()}; };
-    struct Hears : LoopObserver {
-      Texts heard;
-      void row(std::int64_t step, const LoopNumbers& numbers) override { heard.push_back(fmt::format("{} {} {}", step, numbers.back().first, numbers.back().second)); }
-    } hears;
-    t.run_on(ranks, hears);
-    rows[static_cast<std::size_t>(ranks.rank())] = hears.heard;
-  });
-  CHECK(rows[0] == Texts{"4 rank 10", "8 rank 10"});
-  CHECK(rows[1] == rows[0]);
 }
 
 TEST_CASE("any_drawn lists all tensors of a step, and has another form if the step does other work") {

@@ -1,0 +1,67 @@
+// Scores that a training measures at its averaged weights (StageScores): columns of metrics.csv, the best checkpoint, and several ranks.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+
+#include "data/report/csv.h"
+#include "tensor/collectives/threads.h"
+#include "tests/flowmap/doubling_training.h"
+#include "tests/support/error_of.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using namespace fm::test;
+namespace fs = std::filesystem;
+using Texts = std::vector<std::string>;
+
+TEST_CASE("run files: scores are columns of the steps that measure them, at the averaged weights, and the best of them is kept") {
+  const TempFolder folder;
+  const auto with_scores = [&](std::int64_t every) {
+    auto t = std::make_unique<Training>(folder.path() / std::to_string(every));
+    t->loop.score_every = every, t->loop.ckpt_every = 2, t->loop.keep = 1;
+    t->stage.watch.keep_best = "distance";
+    t->stage.scores.names = {"distance", "weight", "undefined"};
+    t->stage.scores.measure = [t = t.get()](std::int64_t step) {
+      return std::vector<double>{std::abs(static_cast<double>(step) - 4.0), named_parameters(t->average).front().parameter->value.to_vector<double>().front(), std::nan("")};
+    };
+    return t;
+  };
+  const auto t = with_scores(2);
+  QuietFiles files({.tensorboard = false, .html = false});
+  t->run(files);
+  const std::string csv = read_file(t->options.folder(t->stage) / "metrics.csv");
+  CHECK(csv_columns(csv) == Texts{"step", "time", "loss", "grad_norm", "lr", "grad_norm_max", "twice", "distance", "weight"});
+  CHECK(csv_curve(csv, "step", "distance").x == std::vector<double>{2, 4, 6, 8});
+  CHECK(csv_curve(csv, "step", "distance").y == std::vector<double>{2, 0, 2, 4});
+  CHECK(csv_curve(csv, "step", "weight").y.back() == named_parameters(t->average).front().parameter->value.to_vector<double>().front());
+  CHECK(fs::read_symlink(t->options.checkpoints(t->stage) / "best").filename() == step_name(4));
+  const auto unscored = with_scores(0);
+  QuietFiles none({.tensorboard = false, .html = false});
+  CHECK(has(error_of<ConfigError>([&] { unscored->run(none); }), "--keep-best distance: stage double has no such column"));
+  const auto last = with_scores(5);                                       // the last step is always scored
+  QuietFiles more({.tensorboard = false, .html = false});
+  last->run(more);
+  CHECK(csv_curve(read_file(last->options.folder(last->stage) / "metrics.csv"), "step", "distance").x == std::vector<double>{5, 8});
+}
+
+TEST_CASE("two ranks have the scores of the first one") {
+  const TempFolder folder;
+  std::vector<Texts> rows(2);
+  run_ranks(2, [&](Communicator& ranks) {
+    Training t(folder.path());
+    t.loop.score_every = 4, t.loop.micro_batch = 0;
+    t.stage.scores.names = {"rank"};
+    t.stage.scores.measure = [&](std::int64_t) { return std::vector<double>{10.0 + ranks.rank()}; };
+    struct Hears : LoopObserver {
+      Texts heard;
+      void row(std::int64_t step, const LoopNumbers& numbers) override { heard.push_back(fmt::format("{} {} {}", step, numbers.back().first, numbers.back().second)); }
+    } hears;
+    t.run_on(ranks, hears);
+    rows[static_cast<std::size_t>(ranks.rank())] = hears.heard;
+  });
+  CHECK(rows[0] == Texts{"4 rank 10", "8 rank 10"});
+  CHECK(rows[1] == rows[0]);
+}
