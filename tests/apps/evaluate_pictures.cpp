@@ -79,7 +79,7 @@ GaussianFit fit_of(int first, int count, InceptionInput input) {
   return fit_gaussian(inception_features(net, input).see(Tensor::from(planes, {count, 3, side, side}).to(DType::f32) / 255.0).vectors);
 }
 
-void refused(const Result& result, int code, const std::string& message) {
+void fails_with(const Result& result, int code, const std::string& message) {
   CHECK_MESSAGE(result.code == code, result.err);
   CHECK_MESSAGE(has(result.err, message), result.err);
 }
@@ -116,7 +116,7 @@ TEST_CASE("the distance of two folders is that of their features, whatever form 
   CHECK(near(std::stod(rows[rows.size() - 2][1]), fid, 1e-9));
   CHECK(near(std::stod(rows.back()[1]), std::stod(cell(t / "out", "sfid", "value")), 1e-9));
   // Statistics of another preparation are refused by name.
-  refused(evaluate({"pictures", "--samples", files().samples.string(), "--reference", (t / "real.npz").string(), "--features", files().features(), "--preparation", "clean", "--out",
+  fails_with(evaluate({"pictures", "--samples", files().samples.string(), "--reference", (t / "real.npz").string(), "--features", files().features(), "--preparation", "clean", "--out",
                     (t / "out").string()}),
           exit_code::unreadable, "tf1");
 }
@@ -151,7 +151,7 @@ TEST_CASE("bad input is one line that names it") {
   const std::string samples = files().samples.string(), real = files().real.string(), network = files().features(), out = (t / "out").string();
   const auto run = [&](const Arguments& more) { return evaluate(Arguments{"pictures", "--out", out} + more); };
   const auto line = [](const Result& result, int code, const std::string& message) {
-    refused(result, code, message);
+    fails_with(result, code, message);
     CHECK_MESSAGE(has(result.err, "error: "), result.err);
   };
   line(run({}), exit_code::usage, "needs --samples DIR|FILE and --reference");
