@@ -67,7 +67,8 @@ double weight_of(std::size_t k) { return (static_cast<double>(k * 7 % 31) - 15) 
 void check_loops(const Shape& shape, PoolWindow w, DType type, double tolerance) {
   const Tensor x = sample_normal(shape, 1).to(DType::bf16).to(type);
   for (const auto& [maximum, count] : {std::pair{true, PoolCount::inside}, {false, PoolCount::inside}, {false, PoolCount::all}}) {
-    INFO(text(w) << " of " << to_string(shape) << " in " << name_of(type) << (maximum ? ", maximum" : ", mean"));
+    const bool largest = maximum;                  // clang 14 does not capture structured bindings
+    INFO(text(w) << " of " << to_string(shape) << " in " << name_of(type) << (largest ? ", maximum" : ", mean"));
     const auto f = [&, maximum = maximum, count = count](const Var& v) { return maximum ? max_pool2d(v, w) : avg_pool2d(v, w, count); };
     const Pooled wanted = by_loops(x, w, maximum, count, weight_of);
     std::vector<double> weights;

@@ -127,7 +127,7 @@ TEST_CASE("gan training: a stopped and resumed training has the bits of one with
     reset_parameters(resumed.rae.decoder, 99);                           // the checkpoint overwrites them
     CHECK(resumed.run(second) == Outcome::finished);
     for (const char* part : parts_of_checkpoint) CHECK_MESSAGE(resumed.file(6, part) == whole.file(6, part), at << " " << part);
-    for (const auto& [step, row] : second.numbers) CHECK_MESSAGE(row == all.numbers.at(step), at << " step " << step);
+    for (const auto& numbers : second.numbers) CHECK_MESSAGE(numbers.second == all.numbers.at(numbers.first), at << " step " << numbers.first);
   }
 }
 
