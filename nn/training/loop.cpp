@@ -64,6 +64,8 @@ class TrainLoop {
   }
 
   Outcome run() {
+    if (loop_.score_every > 0 && stage_.scores.names.empty())
+      throw ConfigError(fmt::format("{}: score_every {}: this stage has no scores; only generators are scored: set it to 0", stage_.name, loop_.score_every));
     observer_.opening({stage_, loop_, options_, ranks_, seed_});
     step_ = checkpoints_.resume();
     take_watch();

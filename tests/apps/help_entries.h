@@ -10,7 +10,7 @@ namespace fm::test {
 inline const std::vector<std::string> commands{
     "flowmap_train pipeline", "flowmap_train init", "flowmap_train compare", "flowmap_train judge", "flowmap_train encoder", "flowmap_train decoder", "flowmap_train encode",
     "flowmap_train stats", "flowmap_train fm", "flowmap_train cmt", "flowmap_train mfd", "flowmap_train mft", "flowmap_train map", "flowmap_sample",
-    "evaluate", "ablate", "inspect", "convert"};
+    "evaluate run", "evaluate pictures", "ablate", "inspect", "convert"};
 
 inline fs::path program_file(const std::string& command) { return own_folder().parent_path() / "apps" / command.substr(0, command.find(' ')); }
 

@@ -109,7 +109,7 @@ TEST_CASE("the recipe of RAE's decoder has the published settings") {
   const DecoderStage& d = r.decoder;
   constexpr std::int64_t epoch = 2502;
   CHECK(r.rae.encoder.width == 768);
-  CHECK(stage_cost(r, stage_name::decoder).trained == 415352704);
+  CHECK(total(cost_table(r.rae.decoder)).parameters == 415352704);
   CHECK(d.loop.steps == 16 * epoch);
   CHECK(d.loop.batch == 512);
   CHECK(d.loop.ema == 0.9978);

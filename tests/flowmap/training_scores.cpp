@@ -41,6 +41,9 @@ TEST_CASE("run files: scores are columns of the steps that measure them, at the 
   const auto unscored = with_scores(0);
   QuietFiles none({.tensorboard = false, .html = false});
   CHECK(has(error_of<ConfigError>([&] { unscored->run(none); }), "--keep-best distance: stage double has no such column"));
+  const auto lacking = with_scores(2);
+  lacking->stage.scores = {};
+  CHECK(has(error_of<ConfigError>([&] { lacking->run(none); }), "double: score_every 2: this stage has no scores"));
   const auto last = with_scores(5);                                       // the last step is always scored
   QuietFiles more({.tensorboard = false, .html = false});
   last->run(more);
