@@ -6,6 +6,7 @@
 #include "apps/cli/toml.h"
 #include "flowmap/training/chain/costs.h"
 #include "flowmap/training/chain/training_run.h"
+#include "nn/flops/autoencoder.h"
 #include "nn/flops/count.h"
 #include "tensor/memory/allocator.h"
 #include "tests/support/error_of.h"
