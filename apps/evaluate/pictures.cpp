@@ -32,6 +32,7 @@ class Evaluation {
     if (c_.reference.empty() && c_.write_statistics.empty() && !needs_no_reference()) throw ConfigError("--reference DIR|FILE is missing: the images or statistics to compare with");
     if (c_.features.empty() && !c_.pairs)
       throw ConfigError("--features is missing: inception:FILE (FID's weights) or dinov2:FILE, or give --pairs for PSNR and SSIM");
+    check_set_metrics(c_.metrics);
     if (!c_.lpips.empty() && !c_.pairs) throw ConfigError(fmt::format("--lpips {} measures pairs: add --pairs", c_.lpips));
     if (!c_.samples.empty()) samples_ = opened(c_.samples);
     if (!c_.reference.empty()) open_reference();

@@ -142,6 +142,10 @@ std::vector<std::string> set_metric_names() {
   return out;
 }
 
+void check_set_metrics(const std::vector<std::string>& names) {
+  for (const std::string& name : names) metric_named(name);
+}
+
 std::vector<std::string> usual_set_metrics(const SeenSet& samples, const SetReference& reference) {
   std::vector<std::string> out;
   for (const SetMetric& m : metrics_of_sets)

@@ -48,6 +48,7 @@ struct SetResults {
 
 // The names for --metrics, in order.
 std::vector<std::string> set_metric_names();
+void check_set_metrics(const std::vector<std::string>& names);   // ConfigError for an unknown name
 // The metrics that these inputs allow, without fid_infinity, whose cost is that of 15 Frechet distances.
 std::vector<std::string> usual_set_metrics(const SeenSet& samples, const SetReference& reference);
 
