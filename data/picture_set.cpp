@@ -53,6 +53,7 @@ class FolderSet : public PictureSet {
   std::int64_t count() const override { return std::ssize(files_); }
   std::string member(std::int64_t i) const override { return files_.at(static_cast<std::size_t>(i)); }
   bool has_names() const override { return true; }
+  std::string form() const override { return ""; }
   std::string bytes(std::int64_t i) const override { return read_file(folder_ / member(i)); }
   Image decoded(const std::string& bytes, std::int64_t i) const override {
     const std::string place = (folder_ / member(i)).string();
@@ -107,6 +108,7 @@ class ArraySet : public PictureSet {
   std::int64_t count() const override { return rows_.count(); }
   std::string member(std::int64_t i) const override { return fmt::format("row {}", i); }
   bool has_names() const override { return false; }
+  std::string form() const override { return fmt::format("{}x{}x{}", size_.height, size_.width, size_.channels); }
   std::string bytes(std::int64_t i) const override {
     std::string out(static_cast<std::size_t>(rows_.row_size()), '\0');
     rows_.read(i, reinterpret_cast<std::uint8_t*>(out.data()));

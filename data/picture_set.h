@@ -18,6 +18,7 @@ class PictureSet {
   virtual std::int64_t count() const = 0;                                       // at least one
   virtual std::string member(std::int64_t index) const = 0;                     // "a/0001.png", "row 17": for messages, and to pair the images of two sets
   virtual bool has_names() const = 0;                                           // whether member() names an image, not only its position
+  virtual std::string form() const = 0;                                         // what decoded() needs besides bytes(): "64x48x3" for arrays; empty for files
   virtual std::string bytes(std::int64_t index) const = 0;                      // the stored form. Called from any thread
   virtual Image decoded(const std::string& bytes, std::int64_t index) const = 0;  // of 1 or 3 channels. Called from any thread
   virtual const std::vector<std::string>& notes() const = 0;                    // remarks on reading for the user: one line each

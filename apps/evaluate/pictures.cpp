@@ -8,6 +8,7 @@
 #include "apps/cli/console.h"
 #include "apps/cli/progress.h"
 #include "autodiff/tape.h"
+#include "data/array_rows.h"
 #include "data/report/clock.h"
 #include "flowmap/training/picture_sets/set_pairs.h"
 #include "flowmap/training/picture_sets/set_scores.h"
@@ -33,24 +34,27 @@ class Evaluation {
     if (c_.features.empty() && !c_.pairs)
       throw ConfigError("--features is missing: inception:FILE (FID's weights) or dinov2:FILE, or give --pairs for PSNR and SSIM");
     check_set_metrics(c_.metrics);
+    if (c_.features.empty() && !(c_.metrics.empty() && c_.write_statistics.empty()))
+      throw ConfigError("--metrics and --write-statistics need --features: inception:FILE (FID's weights) or dinov2:FILE");
+    if (c_.halves == 1) throw ConfigError("--halves 1: a deviation needs at least 2 halves: give 0 for none");
     if (!c_.lpips.empty() && !c_.pairs) throw ConfigError(fmt::format("--lpips {} measures pairs: add --pairs", c_.lpips));
     if (!c_.samples.empty()) samples_ = opened(c_.samples);
     if (!c_.reference.empty()) open_reference();
+    if (!c_.write_statistics.empty() && statistics_.features) throw ConfigError(fmt::format("--write-statistics {}: the reference {} already has statistics: give images", c_.write_statistics, c_.reference));
     if (c_.pairs && (!samples_ || !reference_)) throw ConfigError("--pairs compares images: give --samples and --reference as folders or arrays of images");
   }
 
   void measure() {
-    if (c_.pairs) measure_pairs();
+    if (c_.pairs && context_.ranks.first()) measure_pairs();
     if (!c_.features.empty()) measure_sets();
   }
 
   void publish() const {
     if (scores_.empty()) return;
     add_set_scores(c_.out, scores_);
-    std::vector<std::string> limits = limits_;
-    write_set_report(c_.out, {scores_, limits, limit_ ? &*limit_ : nullptr, samples_.get(), reference_.get()});
+    write_set_report(c_.out, {scores_, limits_, limit_ ? &*limit_ : nullptr, samples_.get(), reference_.get()});
     print_copy("{}", set_scores_text(scores_));
-    for (const std::string& limit : limits) context_.log.warning("{}", limit);
+    for (const std::string& limit : limits_) context_.log.warning("{}", limit);
     context_.log.info("scores   {}", (std::filesystem::path(c_.out) / set_scores_file).string());
     context_.log.info("report   {}", (std::filesystem::path(c_.out) / "report.html").string());
   }
@@ -75,10 +79,14 @@ class Evaluation {
     return set;
   }
 
-  std::string preparation() const { return !c_.preparation.empty() ? c_.preparation : c_.features.starts_with("dinov2") ? "pillow" : "tf1"; }
+  // One array under any name: images, as for --samples.
+  static bool is_only_images(const std::string& file) {
+    std::error_code ignored;
+    return std::filesystem::exists(file, ignored) && is_npz(file) && array_names(file).size() == 1;
+  }
 
   void open_reference() {
-    if (c_.reference.ends_with(".npz")) {
+    if (c_.reference.ends_with(".npz") && !is_only_images(c_.reference)) {
       statistics_ = read_statistics(c_.reference);
       if (!statistics_.has_images) return;
     }
@@ -98,8 +106,10 @@ class Evaluation {
 
   void measure_pairs() {
     PairOptions options{.limit = c_.limit};
+    std::string network;                       // of LPIPS, with the checksum of its weights
     if (!c_.lpips.empty()) {
       const auto lpips = std::make_shared<const Lpips>(open_lpips(c_.lpips, [&](const std::string& line) { context_.log.warning("{}", line); }));
+      network = fmt::format("lpips {} {}", lpips->config.trunk, checksum(state_dict(*lpips)));
       options.lpips = [lpips](const Tensor& x, const Tensor& y) {
         const PauseTape pause;
         return (*lpips)(x.to(default_device()), y.to(default_device())).value().to(Device{}).to_vector<double>();
@@ -113,14 +123,18 @@ class Evaluation {
       SetScore score = row(number);
       score.samples_id = results.samples_id, score.reference_id = results.reference_id;
       score.reference_count = score.samples_count;
+      if (number.name == "lpips") score.features = network;
       scores_.push_back(score);
     }
   }
 
   void measure_sets() {
     const Features features = open_published_features(c_.features, c_.preparation, [&](const std::string& line) { context_.log.warning("{}", line); });
+    if (statistics_.features) {
+      statistics_ = read_statistics_of(c_.reference, features.name, features.preparation);
+      refuse_other_weights(statistics_, features, c_.reference);
+    }
     SetReference reference{.name = c_.reference, .id = {}, .images = {}, .statistics = statistics_};
-    if (statistics_.features) refuse_other_statistics(features);
     if (reference_) reference.images = seen(*reference_, features);
     reference.id = id_of(reference);
     if (!samples_) return write_statistics_of(*reference.images, features);
@@ -128,24 +142,21 @@ class Evaluation {
     if (!c_.write_statistics.empty()) write_statistics_of(reference.images ? *reference.images : samples, features);
     if (!context_.ranks.first()) return;
     const std::vector<std::string> metrics = c_.metrics.empty() ? usual_set_metrics(samples, reference) : c_.metrics;
+    if (metrics.empty()) throw ConfigError("nothing can be measured: " + why_no_set_metric(samples, reference));
     const SetResults results = measured_set(features.name, samples, reference, metrics, {.seed = narrow<std::uint32_t>(c_.seed, "--seed"), .halves = narrow<int>(c_.halves, "--halves")});
     for (const SetNumber& number : results.numbers) {
       SetScore score = row(number);
       score.samples_id = samples.id, score.reference_id = reference.id, score.features = features.fingerprint;
-      score.reference_count = reference.statistics.features ? reference.statistics.count.value_or(0) : reference.images ? reference.images->count : 0;
+      score.reference_count = std::max<std::int64_t>(0, number.reference_count);
+      if (number.reference_count == no_reference) score.reference.clear(), score.reference_id.clear();
       scores_.push_back(score);
     }
     limits_ = limits_of(samples, reference), limit_ = results.limit;
   }
 
-  // Statistics that name their network and preparation must have been made with these features.
-  void refuse_other_statistics(const Features& features) { statistics_ = read_statistics_of(c_.reference, features.fingerprint, preparation()); }
-
   void write_statistics_of(const SeenSet& set, const Features& features) const {
     if (!context_.ranks.first()) return;
-    FeatureStatistics statistics = statistics_of(set, features);
-    statistics.convention = preparation();
-    write_statistics(c_.write_statistics, statistics);
+    write_statistics(c_.write_statistics, statistics_of(set, features));
     context_.log.info("{}: mean and covariance of {} images", c_.write_statistics, set.count);
   }
 
@@ -158,8 +169,6 @@ class Evaluation {
   std::optional<FrechetLimit> limit_;
 };
 
-bool is_number(std::string_view text) { return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos; }
-
 }  // namespace
 
 int evaluate_pictures(PicturesCommand& command, Context& context) {
@@ -170,6 +179,7 @@ int evaluate_pictures(PicturesCommand& command, Context& context) {
   if (error) throw FileError(fmt::format("--out {}: cannot make the folder: {}", command.out, error.message()));
   std::optional<FolderLock> lock;
   if (context.ranks.first()) lock.emplace(command.out, "--out");
+  if (context.ranks.first()) add_set_scores(command.out, {});      // refuses another table before the work
   evaluation.measure();
   if (context.ranks.first()) evaluation.publish();
   return exit_code::finished;
@@ -182,7 +192,8 @@ std::vector<const char*> with_pictures(int argc, char** argv) {
     const std::string_view argument = argv[i];
     const bool joined = argument.starts_with("--samples=");
     if (!joined && (argument != "--samples" || i + 1 >= argc)) continue;
-    if (!is_number(joined ? argument.substr(std::string_view("--samples=").size()) : std::string_view(argv[i + 1]))) out.insert(out.begin() + 1, "pictures");
+    std::int64_t number = 0;
+    if (!parse_integer(joined ? argument.substr(std::string_view("--samples=").size()) : std::string_view(argv[i + 1]), number)) out.insert(out.begin() + 1, "pictures");
     break;
   }
   return out;

@@ -19,12 +19,12 @@ struct PicturesCommand {
     v("samples", samples, "images to measure: a folder, or a .npz or .npy file of uint8 images (N, H, W, C)", flag("samples"), basic(), value_as("DIR|FILE"));
     v("reference", reference, "images to compare with, in the same forms, or a .npz file of their statistics (mu, sigma)", flag("reference"), basic(), value_as("DIR|FILE"));
     v("features", features, "network of the features with its file of weights: inception:FILE (FID), or dinov2:FILE (FD-DINOv2)", flag("features"), basic(), value_as("NETWORK:FILE"));
-    v("preparation", preparation, "how images are resized for the network: tf1 (guided-diffusion, torch-fidelity), half-pixel (pytorch-fid), clean (clean-fid); empty: tf1, for dinov2 pillow",
+    v("preparation", preparation, "resizing of images for the network: tf1 (guided-diffusion, torch-fidelity), half-pixel (pytorch-fid), clean (clean-fid); empty: tf1, for dinov2 pillow",
       flag("preparation"), basic(), value_as("NAME"));
     v("metrics", metrics, "metrics to measure; empty: all that the inputs allow but fid_infinity", flag("metrics"), basic(), value_as("fid,sfid,is,kid,...|fid_infinity"));
     v("pairs", pairs, "PSNR and SSIM between images of the same name or row: reconstructions and their originals", flag("pairs"));
     v("lpips", lpips, "with pairs, the network of LPIPS with its files: vgg:TRUNK,HEADS or alex:TRUNK,HEADS, or one file of both", flag("lpips"), value_as("NETWORK:FILE[,FILE]"));
-    v("write_statistics", write_statistics, "file for mean and covariance of the features of the reference, or of the samples if there is no reference (.npz)", flag("write-statistics"),
+    v("write_statistics", write_statistics, "file for mean and covariance of the features of the reference's images, or of the samples if there is no reference (.npz)", flag("write-statistics"),
       value_as("FILE.npz"));
     v("limit", limit, "number of images of each set, the first ones; 0: all", range(0, 1e9), flag("limit"));
     v("halves", halves, "random halves of the samples for the standard error of Frechet distances; 0: none", range(0, 10000), flag("halves"));

@@ -33,8 +33,8 @@ bool are_features(const FeatureSets& sets) { return !are_values(sets); }
 const std::vector<SampleMetric>& sample_metrics() {
   static const std::vector<SampleMetric> list{
       {{{"frechet", "Frechet", "Frechet distance to the reference in the judge's features"}}, frechet},
-      {{{"precision", "precision", "share of samples within the reference's nearest-neighbor balls"},
-        {"recall", "recall", "share of the reference within the samples' nearest-neighbor balls"}},
+      {{{"precision", "precision", "share of samples within the reference's nearest-neighbor balls", 3, true},
+        {"recall", "recall", "share of the reference within the samples' nearest-neighbor balls", 3, true}},
        neighbour_shares},
       {{{"energy_distance", "energy", "energy distance between values of generated and real samples, in the unit of the data; 0 for equal distributions", 4}}, energy, are_values},
       {{{"mean_error", "mean error", "error of the mean of sequences: root mean square over positions, divided by the data's standard deviation", 4},

@@ -25,6 +25,7 @@ struct MetricValue {
   const char* title;           // heading in tables
   const char* help;
   int decimals = 3;            // digits after the point in tables
+  bool higher_is_better = false;
 };
 
 struct SampleMetric {

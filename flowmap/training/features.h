@@ -25,6 +25,7 @@ struct Features {
   std::string fingerprint;               // stored with scores and cached features: checksum of the weights and, for published networks, kind and preparation
   std::function<Seen(const Tensor& samples)> see;    // (n, shape of a sample) f32; images in [0, 1]. A sample's vector does not depend on the other samples
   bool are_values = false;               // a vector is the sample's own values, in their order
+  std::string preparation = {};          // how images are resized for a published network, part of the convention of its numbers; empty for other features
 };
 
 // Samples as vectors of their values.

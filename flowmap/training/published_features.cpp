@@ -97,14 +97,14 @@ Features inception_features(std::shared_ptr<const Inception> net, InceptionInput
               const InceptionOutput y = (*net)(prepare_for_inception(images, input));
               return Seen{y.pool3.to(Device{}), {}, y.spatial.to(Device{}), y.logits_unbiased.to(Device{})};
             });
-          }};
+          }, false, name_of(input)};
 }
 
 Features dinov2_features(std::shared_ptr<const Dinov2Features> net) {
   std::string name = net->name, fingerprint = fmt::format("{} {} {}", name, pillow_preparation, checksum(state_dict(net->encoder)));
   return {name, std::move(fingerprint), [net = std::move(net), name](const Tensor& samples) {
             return seen_in_groups(samples, name, [&](const Tensor& images) { return Seen{(*net)(prepare_for_dinov2(images)).to(Device{}).contiguous(), {}, {}, {}}; });
-          }};
+          }, false, pillow_preparation};
 }
 
 bool names_published_features(const std::string& text) {

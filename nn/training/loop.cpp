@@ -60,7 +60,7 @@ class TrainLoop {
         checkpoints_(stage, loop, seed, optimizer_, options, ranks, observer),
         one_(stage, loop, optimizer_, options, ranks, observer),
         watch_(stage.name, stage.watch, stage.remedies, observer) {
-    if (loop.score_every > 0) watch_.know(stage.scores.names);
+    if (loop.score_every > 0) watch_.set_scores(stage.scores.names, stage.scores.higher);
   }
 
   Outcome run() {
@@ -180,6 +180,7 @@ class TrainLoop {
       const StepReport report = read(std::move(numbers), logged || step_ == first_step_ + 1 || all_known());
       observer_.step_done(step_, report);
       if (scored) score();
+      else watch_.take_scores({});
       if (logged) log(report);
       watch(report, logged || all_known());
       const bool last = step_ == loop_.steps;
@@ -200,7 +201,7 @@ class TrainLoop {
   // True if all numbers of a step can be read at no cost: on the CPU, with one rank. Otherwise only logged steps read them and average them over ranks.
   bool all_known() const { return alone() && !default_device().is_cuda(); }
 
-  bool is_scored(std::int64_t step) const { return loop_.score_every > 0 && !stage_.scores.names.empty() && (step % loop_.score_every == 0 || step == loop_.steps); }
+  bool is_scored(std::int64_t step) const { return loop_.score_every > 0 && (step % loop_.score_every == 0 || step == loop_.steps); }
 
   // Measures the scores of this step on the first rank. A stop that is requested meanwhile waits until they are logged and the step is saved.
   void score() {

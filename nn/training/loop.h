@@ -40,7 +40,7 @@ struct LoopConfig {
     v("log_every", log_every, "steps between lines of the log", range(1, 4e9));
     v("ckpt_every", ckpt_every, "steps between checkpoints", range(1, 4e9));
     v("sample_every", sample_every, "steps between sample grids; 0: only at the end; -1: never", range(-1, 4e9));
-    v("score_every", score_every, "steps between scores of the averaged weights by all metrics of [evaluate], as columns of metrics.csv that --keep-best can name; 0: only an evaluation scores", range(0, 4e9));
+    v("score_every", score_every, "steps between scores of the averaged weights, measured as evaluate does and written to metrics.csv, where --keep-best can name them; 0: none", range(0, 4e9));
     v("keep", keep, "number of newest checkpoints to keep", range(1, 1e6));
     v("keep_every", keep_every, "interval between checkpoints that are never deleted, in steps; 0: none", range(0, 4e9));
   }

@@ -68,6 +68,7 @@ template <DrawnStep D> AnyDrawn any_drawn(D drawn) {
 // Numbers that some steps measure at the averaged weights, such as distances of their samples to data: columns of metrics.csv.
 struct StageScores {
   std::vector<std::string> names = {};                                 // the same on all ranks; empty: the stage has no scores
+  std::vector<std::string> higher = {};                                // those of the names for which a higher number is better
   std::function<std::vector<double>(std::int64_t step)> measure = {};  // called on the first rank; one number for each name, NaN: undefined
 };
 

@@ -24,16 +24,20 @@ void LoopWatch::check_resumed(std::int64_t step, const LoopNumbers& numbers) {
 }
 
 void LoopWatch::take_scores(const LoopNumbers& numbers) {
+  const auto has = [&](const std::vector<std::string>& list) { return std::find(list.begin(), list.end(), config_.keep_best) != list.end(); };
+  score_ = std::nan("");
+  if (numbers.empty() || !has(score_names_)) return;
   for (const auto& [name, value] : numbers)
-    if (name == config_.keep_best) sum_ += value, ++count_;
+    if (name == config_.keep_best) return void(score_ = has(higher_) ? -value : value);
+  throw ConfigError(fmt::format("--keep-best {}: stage {} has no such score for these samples", config_.keep_best, stage_));
 }
 
 void LoopWatch::observe(std::int64_t step, const LoopNumbers& numbers, bool complete) {
   const auto chosen = std::find_if(numbers.begin(), numbers.end(), [&](const auto& n) { return n.first == config_.keep_best; });
   if (chosen != numbers.end()) sum_ += chosen->second, ++count_;
-  const bool rare = std::find(rare_.begin(), rare_.end(), config_.keep_best) != rare_.end();
+  const bool rare = std::find(score_names_.begin(), score_names_.end(), config_.keep_best) != score_names_.end();
   if (complete && !config_.keep_best.empty() && chosen == numbers.end() && !rare) {
-    std::vector<std::string> names = rare_;
+    std::vector<std::string> names = score_names_;
     for (const auto& [name, value] : numbers) names.push_back(name);
     throw ConfigError(fmt::format("--keep-best {}: stage {} has no such column, only {}", config_.keep_best, stage_, fmt::join(names, ", ")));
   }
@@ -48,7 +52,7 @@ void LoopWatch::observe(std::int64_t step, const LoopNumbers& numbers, bool comp
 }
 
 bool LoopWatch::is_best() {
-  const double mean = count_ == 0 ? std::nan("") : sum_ / static_cast<double>(count_);
+  const double mean = count_ == 0 ? score_ : sum_ / static_cast<double>(count_);
   sum_ = 0, count_ = 0;
   if (!(mean < best_)) return false;
   best_ = mean;

@@ -31,7 +31,7 @@ struct WatchConfig {
     v("explosion_factor", explosion_factor, "multiple of the running median: training counts as exploding if a watched number stays above it for three steps in a row",
       range(2, 1e6));
     v("keep_best", keep_best,
-      "name of a column of metrics.csv: the checkpoint with the lowest mean of this column since the previous checkpoint is also kept as checkpoints/best; empty: none is",
+      "name of a column of metrics.csv: the checkpoint with the lowest mean of this column since the previous checkpoint, or with the best score (loop.score_every), is also kept as checkpoints/best; empty: none is",
       flag("keep-best"));
   }
 };
@@ -59,9 +59,10 @@ class LoopWatch {
   // not contain the column keep_best.
   void observe(std::int64_t step, const LoopNumbers& numbers, bool complete);
 
-  // Names of numbers that only some complete lists contain (StageScores): keep_best may name them.
-  void know(std::vector<std::string> rare) { rare_ = std::move(rare); }
-  // Takes numbers that are no sign of an explosion: only keep_best can mean them.
+  // The scores that some steps measure (StageScores), and those of them that are better if they are higher: keep_best may name one.
+  void set_scores(std::vector<std::string> names, std::vector<std::string> higher) { score_names_ = std::move(names), higher_ = std::move(higher); }
+  // The scores of this step; empty: it has none. They count for keep_best alone, at the checkpoint of the same step, not for the detection of explosions.
+  // ConfigError if they lack the one that keep_best names.
   void take_scores(const LoopNumbers& numbers);
 
   bool rewinds() const { return config_.on_explosion == "rewind"; }
@@ -86,7 +87,8 @@ class LoopWatch {
   void check_resumed(std::int64_t step, const LoopNumbers& numbers);
 
   std::string stage_;
-  std::vector<std::string> rare_;
+  std::vector<std::string> score_names_, higher_;
+  double score_ = std::numeric_limits<double>::quiet_NaN();    // of this step, smaller is better
   std::optional<std::string> resumed_;   // the advice, until the first step was checked
   WatchConfig config_;
   Remedies remedies_;

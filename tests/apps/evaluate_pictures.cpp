@@ -118,7 +118,12 @@ TEST_CASE("the distance of two folders is that of their features, whatever form 
   // Statistics of another preparation are refused by name.
   fails_with(evaluate({"pictures", "--samples", files().samples.string(), "--reference", (t / "real.npz").string(), "--features", files().features(), "--preparation", "clean", "--out",
                     (t / "out").string()}),
-          exit_code::unreadable, "tf1");
+          exit_code::unreadable, "the convention of these statistics is \"tf1\", not \"clean\"");
+  fails_with(evaluate({"pictures", "--samples", files().samples.string(), "--reference", (t / "real.npz").string(), "--features", files().features(), "--write-statistics", (t / "b.npz").string(),
+                       "--out", (t / "out").string()}),
+             exit_code::usage, "already has statistics");
+  CHECK(cell(t / "out", "is", "reference_count").empty());
+  CHECK(cell(t / "out", "is", "reference").empty());
 }
 
 TEST_CASE("another preparation gives another number with its name") {
@@ -162,6 +167,8 @@ TEST_CASE("bad input is one line that names it") {
   line(run({"--samples", samples, "--reference", real, "--features", network, "--metrics", "fud"}), exit_code::usage, "--metrics fud: there are fid, sfid");
   line(run({"--samples", samples, "--reference", real, "--features", network, "--metrics", "kid"}), exit_code::usage, "needs 1000 images");
   line(run({"--samples", samples, "--reference", real, "--features", network, "--preparation", "tf2"}), exit_code::usage, "tf2");
+  line(run({"--samples", samples, "--reference", real, "--pairs", "--metrics", "fid"}), exit_code::usage, "need --features");
+  line(run({"--samples", samples, "--reference", real, "--features", network, "--halves", "1"}), exit_code::usage, "--halves 1");
   line(run({"--samples", samples, "--reference", real, "--lpips", "vgg:a,b", "--features", network}), exit_code::usage, "add --pairs");
   line(run({"--samples", samples, "--reference", real, "--pairs", "--lpips", "squeeze:a,b"}), exit_code::usage, "vgg:TRUNK,HEADS or alex:TRUNK,HEADS");
   line(run({"--samples", samples, "--reference", real, "--pairs"}), exit_code::usage, "pairs need equally many images");

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "data/png.h"
+#include "flowmap/metrics/density_coverage.h"
 #include "flowmap/metrics/kernel_distance.h"
 #include "flowmap/training/picture_sets/set_pairs.h"
 #include "flowmap/training/picture_sets/set_scores.h"
@@ -212,6 +213,11 @@ TEST_CASE("numbers of a set equal those of the metrics' own functions") {
   CHECK(named(r, "kid_all").value == kernel_distance(x, y));
   const PrecisionRecall pr = precision_recall(y, x, 3);
   CHECK(pr.precision != pr.recall);
+  const DensityCoverage dc = density_coverage(y, x, 5);
+  CHECK(dc.density != dc.coverage);
+  CHECK(named(r, "density").value == dc.density);
+  CHECK(named(r, "coverage").value == dc.coverage);
+  for (const SetNumber& number : r.numbers) CHECK(number.reference_count == 50);
   CHECK(named(r, "precision").value == pr.precision);
   CHECK(named(r, "recall").value == pr.recall);
   REQUIRE(r.limit.has_value());
@@ -226,6 +232,49 @@ TEST_CASE("statistics of a file win over its images for Frechet distances") {
   const SetResults r = measured_set("inception", samples, reference, {"fid", "kid_all"}, {.seed = 1, .halves = 0});
   CHECK(std::abs(named(r, "fid").value) < 1e-9);
   CHECK(named(r, "kid_all").value == kernel_distance(samples.vectors, reference.images->vectors));
+}
+
+TEST_CASE("an array of another form is not taken for an earlier one with the same bytes") {
+  Seeing s;
+  std::vector<std::uint8_t> bytes;
+  for (std::int64_t i = 0; i < 2 * 6 * 4 * 3; ++i) bytes.push_back(level(1, i));
+  const auto id_of = [&](const std::vector<std::int64_t>& shape) {
+    write_npy<std::uint8_t>(s.t / "a.npy", shape, bytes);
+    return s.see(s.t / "a.npy").id;
+  };
+  const std::string wide = id_of({2, 4, 6, 3});
+  CHECK(id_of({2, 6, 4, 3}) != wide);
+  CHECK(*s.corner.seen == 4);
+}
+
+TEST_CASE("what keeps numbers from being compared is said") {
+  const SeenSet samples = made_set(waves(3, 4, 0), 3);
+  SetReference reference{.name = "r", .id = "1", .images = made_set(waves(2, 4, 0.3), 2), .statistics = {}};
+  reference.images->height = 9;
+  const std::vector<std::string> of_images = limits_of(samples, reference);
+  REQUIRE(of_images.size() == 3);
+  CHECK(has(of_images[0], "3 samples: Frechet distances of fewer than 4"));
+  CHECK(has(of_images[1], "2 images of the reference"));
+  CHECK(has(of_images[2], "samples are 8x8 and the reference's images 9x8"));
+  SetReference statistics{.name = "s.npz", .id = "2", .images = {}, .statistics = {}};
+  statistics.statistics.features = fit_gaussian(reference.images->vectors);
+  const std::vector<std::string> of_statistics = limits_of(made_set(waves(30, 4, 0), 30), statistics);
+  REQUIRE(of_statistics.size() == 2);
+  CHECK(has(of_statistics[0], "s.npz names no network or preparation"));
+  CHECK(has(of_statistics[1], "has no number of images"));
+  statistics.statistics.network = "corner", statistics.statistics.convention = "plain", statistics.statistics.count = 2000;
+  CHECK(limits_of(made_set(waves(30, 4, 0), 30), statistics).empty());
+}
+
+TEST_CASE("statistics name their weights, and others are refused") {
+  const SeenSet set = made_set(waves(30, 4, 0), 30);
+  const Features one = Corner().features("corner plain 1"), two = Corner().features("corner plain 2");
+  const FeatureStatistics statistics = statistics_of(set, one);
+  CHECK(statistics.network == "corner");
+  CHECK(statistics.count == 30);
+  refuse_other_weights(statistics, one, "a.npz");
+  CHECK(has(error_of<FileError>([&] { refuse_other_weights(statistics, two, "a.npz"); }), "a.npz: statistics of corner plain 1, but --features is corner plain 2"));
+  refuse_other_weights({}, two, "published.npz");
 }
 
 TEST_CASE("pairs are compared by position, and their names must agree") {
@@ -246,6 +295,10 @@ TEST_CASE("pairs are compared by position, and their names must agree") {
   CHECK(measured_pairs(*a, *b, {.limit = 17}).numbers.at(0).value == 100);
   fs::rename(t / "b/00003.png", t / "b/00003x.png");
   CHECK(has(error_of<ConfigError>([&] { measured_pairs(*a, *open_picture_set((t / "b").string()), {}); }), "00003.png, but that of"));
+  fs::create_directories(t / "c");
+  for (const char* name : {"9.png", "10.png"}) fs::copy_file(t / "a/00000.png", t / "c" / name);
+  write_npy<std::uint8_t>(t / "c.npy", {2, height, width, 3}, std::vector<std::uint8_t>(2 * height * width * 3));
+  CHECK(has(error_of<ConfigError>([&] { measured_pairs(*open_picture_set((t / "c").string()), *open_picture_set((t / "c.npy").string()), {}); }), "10.png comes before 9.png"));
   fs::remove(t / "b/00019.png");
   CHECK(has(error_of<ConfigError>([&] { measured_pairs(*a, *open_picture_set((t / "b").string()), {}); }), "equally many images"));
 }

@@ -38,6 +38,20 @@ TEST_CASE("run files: scores are columns of the steps that measure them, at the 
   CHECK(csv_curve(csv, "step", "distance").y == std::vector<double>{2, 0, 2, 4});
   CHECK(csv_curve(csv, "step", "weight").y.back() == named_parameters(t->average).front().parameter->value.to_vector<double>().front());
   CHECK(fs::read_symlink(t->options.checkpoints(t->stage) / "best").filename() == step_name(4));
+  const auto higher = with_scores(2);                                      // of the same scores the highest
+  higher->options.out = folder.path() / "higher";
+  higher->stage.scores.higher = {"distance"};
+  QuietFiles most({.tensorboard = false, .html = false});
+  higher->run(most);
+  CHECK(fs::read_symlink(higher->options.checkpoints(higher->stage) / "best").filename() == step_name(8));
+  const auto between = with_scores(3);                                     // checkpoints 2, 4, 6 and 8; scores of 3, 6 and 8: that of 3 is of no checkpoint
+  QuietFiles some({.tensorboard = false, .html = false});
+  between->run(some);
+  CHECK(fs::read_symlink(between->options.checkpoints(between->stage) / "best").filename() == step_name(6));
+  const auto undefined = with_scores(2);
+  undefined->options.out = folder.path() / "undefined";
+  undefined->stage.watch.keep_best = "undefined";
+  CHECK(has(error_of<ConfigError>([&] { undefined->run(some); }), "--keep-best undefined: stage double has no such score for these samples"));
   const auto unscored = with_scores(0);
   QuietFiles none({.tensorboard = false, .html = false});
   CHECK(has(error_of<ConfigError>([&] { unscored->run(none); }), "--keep-best distance: stage double has no such column"));

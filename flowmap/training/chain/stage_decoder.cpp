@@ -62,8 +62,8 @@ class ReconstructionLoss {
     return loss;
   }
 
-  // Checksum of the LPIPS network; empty without one.
-  std::string perceptual_checksum() const { return lpips_ ? checksum(state_dict(*lpips_)) : ""; }
+  // Checksum of the LPIPS network.
+  std::string perceptual_checksum() const { return lpips_ ? checksum(state_dict(*lpips_)) : "none"; }
 
  private:
   const DecoderStage& config_;
@@ -71,7 +71,7 @@ class ReconstructionLoss {
   std::optional<Lpips> lpips_;
 };
 
-// The features that the discriminator reads, and the checksum of their network if it is not the run's encoder.
+// The features that the discriminator reads, and the checksum of their network; "encoder" for the run's own.
 struct DiscriminatorBackbone {
   TokenMaps maps;
   std::string checksum;
@@ -82,7 +82,7 @@ DiscriminatorBackbone backbone_of(const GanConfig& config, const Rae& autoencode
     return {[&autoencoder](const Var& images) {
               const VitEncoder& encoder = autoencoder.encoder;
               return maps_of(encoder.patches_after(autoencoder.encoder_input((images + 1.0) * 0.5), blocks_of_maps(encoder.config.depth)));
-            }, ""};
+            }, "encoder"};
   if (autoencoder.config.decoder.image_channels != 3)
     throw ConfigError(fmt::format("decoder.gan.backbone_weights = {}: DINO sees color images, and these have {} channel(s); leave it out to use this run's encoder",
                                   config.backbone_weights, autoencoder.config.decoder.image_channels));
@@ -135,11 +135,11 @@ Outcome TrainingRun::train_decoder() {
   };
   stage.made_from = {{stage_name::encoder, checksum(state_dict(autoencoder.encoder))}};
   const ReconstructionLoss reconstruction(config, autoencoder, warner());
-  if (const std::string sum = reconstruction.perceptual_checksum(); !sum.empty()) stage.made_from.emplace_back("lpips", sum);
+  stage.made_from.emplace_back("lpips", reconstruction.perceptual_checksum());
   std::optional<GanTraining> gan;
   if (config.gan.weight > 0) {
     const DiscriminatorBackbone backbone = backbone_of(config.gan, autoencoder, warner());
-    if (!backbone.checksum.empty()) stage.made_from.emplace_back("discriminator_backbone", backbone.checksum);
+    stage.made_from.emplace_back("discriminator_backbone", backbone.checksum);
     gan.emplace(GanTraining::Setup{config.gan, config.loop.rate, config.loop.batch, backbone.maps, {recipe_.channels, recipe_.image_size, recipe_.image_size}, seed},
                 *context_.ranks);
     gan->add_to(stage, [&](const GanTraining::Rows& rows) {

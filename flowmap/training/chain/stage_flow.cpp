@@ -105,8 +105,11 @@ void TrainingRun::add_scores_of_average(Stage& stage, const FlowStage& flow, Jum
   const auto evaluator = std::make_shared<std::optional<Evaluator>>();
   const int calls = parse_steps(recipe_.evaluate.steps).front();
   for (const SampleMetric& metric : sample_metrics())
-    for (const MetricValue& value : metric.values) stage.scores.names.emplace_back(value.name);
-  stage.scores.names.emplace_back("accuracy");
+    for (const MetricValue& value : metric.values) {
+      stage.scores.names.emplace_back(value.name);
+      if (value.higher_is_better) stage.scores.higher.emplace_back(value.name);
+    }
+  for (auto* list : {&stage.scores.names, &stage.scores.higher}) list->emplace_back("accuracy");
   stage.prepare = [this, evaluator, before = stage.prepare] {
     if (before) before();
     if (context_.ranks.first()) evaluator->emplace(*this);

@@ -19,7 +19,7 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t images_a_file = 128, images_at_a_time = 16, readers = 4;
+constexpr std::int64_t images_a_file = 128, readers = 4;
 
 struct Chunk {
   std::int64_t first, n;
@@ -61,9 +61,9 @@ std::vector<std::string> bytes_of(const PictureSet& set, const Chunk& chunk) {
 
 std::string hash_of(const std::string& text) { return fmt::format("{:016x}", name_hash(text)); }
 
-// The name of a chunk's file: a hash of the features' fingerprint and of size and checksum of each image.
-std::string key_of(const Features& features, const std::vector<std::string>& bytes) {
-  std::string text = fmt::format("seen 1, {} {}", features.name, features.fingerprint);
+// The name of a chunk's file: a hash of the features' fingerprint, the form of the images, and size and checksum of each.
+std::string key_of(const Features& features, const std::string& form, const std::vector<std::string>& bytes) {
+  std::string text = fmt::format("seen 1, {} {} {}", features.name, features.fingerprint, form);
   for (const std::string& image : bytes) text += fmt::format(", {} {:08x}", image.size(), crc32c(image));
   return hash_of(text);
 }
@@ -75,19 +75,19 @@ NamedTensors tensors_of(const Seen& seen) {
   return out;
 }
 
-class Seer {
+class FeatureStore {
  public:
-  Seer(const PictureSet& set, const Features& features, const SeeOptions& options, Messages& log) : set_(set), features_(features), options_(options), log_(log) {
+  FeatureStore(const PictureSet& set, const Features& features, const SeeOptions& options, Messages& log) : set_(set), features_(features), options_(options), log_(log) {
     std::error_code error;
     std::filesystem::create_directories(options.cache, error);
     if (error) throw FileError(fmt::format("{}: cannot make the folder for features: {}", options.cache.string(), error.message()));
   }
 
   // Computes and stores the chunk's outputs unless they are stored. Returns the chunk's key.
-  std::string prepare(const Chunk& chunk) const {
+  std::string store(const Chunk& chunk) const {
     check_interrupt();
     const std::vector<std::string> bytes = bytes_of(set_, chunk);
-    const std::string key = key_of(features_, bytes);
+    const std::string key = key_of(features_, set_.form(), bytes);
     NamedTensors stored;
     std::string size;
     if (!read(key, chunk, stored, size)) compute(chunk, bytes, key);
@@ -95,13 +95,13 @@ class Seer {
   }
 
   // The stored outputs of a chunk that was prepared.
-  NamedTensors take(const std::string& key, const Chunk& chunk, std::string& size) const {
+  NamedTensors load(const std::string& key, const Chunk& chunk, std::string& size) const {
     NamedTensors out;
     if (!read(key, chunk, out, size)) throw FileError(fmt::format("{}: the features that were stored there are gone: run the command again", file(key).string()));
     return out;
   }
 
-  std::string key(const Chunk& chunk) const { return key_of(features_, bytes_of(set_, chunk)); }
+  std::string key(const Chunk& chunk) const { return key_of(features_, set_.form(), bytes_of(set_, chunk)); }
 
  private:
   std::filesystem::path file(const std::string& key) const { return options_.cache / (key + ".safetensors"); }
@@ -111,7 +111,7 @@ class Seer {
     if (!std::filesystem::exists(file(key), ignored)) return false;
     try {
       const Safetensors stored(file(key));
-      const auto says = [&](const char* name) {
+      const auto entry = [&](const char* name) {
         const auto found = stored.metadata().find(name);
         return found == stored.metadata().end() ? std::string() : found->second;
       };
@@ -119,8 +119,8 @@ class Seer {
         if (stored.has(name)) out.push_back({name, stored[name]});
       for (const auto& [name, tensor] : out)
         if (tensor.rank() != 2 || tensor.dim(0) != chunk.n || tensor.dtype() != DType::f32) throw FileError("other sizes");
-      if (says("checksum") != checksum(out) || says("features") != features_.fingerprint) throw FileError("wrong checksum");
-      size = says("size");
+      if (entry("checksum") != checksum(out) || entry("features") != features_.fingerprint) throw FileError("wrong checksum");
+      size = entry("size");
       return true;
     } catch (const Error& e) {
       log_.warning("{}: {}: the features are computed again", file(key).string(), e.what());
@@ -131,18 +131,10 @@ class Seer {
 
   void compute(const Chunk& chunk, const std::vector<std::string>& bytes, const std::string& key) const {
     const SizedImages images = decoded(set_, chunk, bytes);
-    std::vector<Tensor> vectors, spatial, logits;
-    for (std::int64_t i = 0; i < chunk.n; i += images_at_a_time) {
-      check_interrupt();
-      const Seen seen = features_.see(images.pixels.slice(0, i, std::min(chunk.n, i + images_at_a_time)).to(DType::f32) / 255.0);
-      if (const std::int64_t bad = first_row_not_finite(seen.vectors); bad >= 0)
-        throw Error(fmt::format("{}: features of {} are not finite: the weights of {} are damaged", set_.name(), set_.member(chunk.first + i + bad), features_.name));
-      vectors.push_back(seen.vectors);
-      if (seen.spatial.defined()) spatial.push_back(seen.spatial);
-      if (seen.logits.defined()) logits.push_back(seen.logits);
-    }
-    const auto joined = [](const std::vector<Tensor>& parts) { return parts.empty() ? Tensor() : concat(parts, 0); };
-    const NamedTensors tensors = tensors_of({.vectors = joined(vectors), .classes = {}, .spatial = joined(spatial), .logits = joined(logits)});
+    const Seen seen = features_.see(images.pixels.to(DType::f32) / 255.0);
+    if (const std::int64_t bad = first_row_not_finite(seen.vectors); bad >= 0)
+      throw Error(fmt::format("{}: features of {} are not finite: the weights of {} are damaged", set_.name(), set_.member(chunk.first + bad), features_.name));
+    const NamedTensors tensors = tensors_of(seen);
     save_safetensors(file(key), tensors, {{"features", features_.fingerprint}, {"size", images.size}, {"checksum", checksum(tensors)}});
   }
 
@@ -161,21 +153,21 @@ void put(Tensor& all, std::int64_t count, const Tensor& rows, std::int64_t first
 }  // namespace
 
 SeenSet seen_set(const PictureSet& set, const Features& features, const SeeOptions& options, Communicator& ranks, Messages& log) {
-  const Seer seer(set, features, options, log);
+  const FeatureStore store(set, features, options, log);
   SeenSet out{.name = set.name(), .id = {}, .count = options.limit > 0 ? std::min(options.limit, set.count()) : set.count()};
   const std::vector<Chunk> chunks = chunks_of(out.count);
   std::vector<std::string> keys(chunks.size());
   std::int64_t done = 0;
   for (std::size_t c = static_cast<std::size_t>(ranks.rank()); c < chunks.size(); c += static_cast<std::size_t>(ranks.size())) {
-    keys[c] = seer.prepare(chunks[c]);
+    keys[c] = store.store(chunks[c]);
     done = std::min(out.count, done + chunks[c].n * ranks.size());
     if (options.progress) options.progress(done);
   }
   ranks.barrier();
   std::string all = fmt::format("{} images", out.count), size, first_size;
   for (std::size_t c = 0; c < chunks.size(); ++c) {
-    if (keys[c].empty()) keys[c] = seer.key(chunks[c]);
-    for (const auto& [name, rows] : seer.take(keys[c], chunks[c], size)) {
+    if (keys[c].empty()) keys[c] = store.key(chunks[c]);
+    for (const auto& [name, rows] : store.load(keys[c], chunks[c], size)) {
       Tensor& of = name == "vectors" ? out.vectors : name == "spatial" ? out.spatial : out.logits;
       if (name == "vectors" || (name == "spatial" && options.spatial) || (name == "logits" && options.logits)) put(of, out.count, rows, chunks[c].first);
     }

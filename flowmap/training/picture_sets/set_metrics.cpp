@@ -20,9 +20,15 @@ struct Compared {
   const SetSettings& settings;
   SetResults& results;
 
-  void add(const std::string& name, double value, double error, const std::string& with) const { results.numbers.push_back({name, value, error, with}); }
+  void add(const std::string& name, double value, double error, const std::string& with, std::int64_t reference_count) const {
+    results.numbers.push_back({name, value, error, with, reference_count});
+  }
+  std::int64_t real_images() const { return reference.images->count; }
 };
 
+constexpr int precision_k = 3, density_k = 5;
+
+constexpr const char* made_with = " of ";        // in the fingerprint of statistics: images, then features
 constexpr double no_error = std::numeric_limits<double>::quiet_NaN();
 
 // Reasons why a metric cannot be measured; empty: it can.
@@ -34,8 +40,9 @@ std::string needs_fit(const SeenSet& s, const SetReference& r) {
 }
 std::string needs_spatial(const SeenSet& s, const SetReference& r) {
   if (!s.spatial.defined()) return "needs the spatial features of FID's Inception: --features inception:FILE";
-  if (s.count < 2) return needs_fit(s, r);
-  return r.statistics.spatial || r.images ? "" : "needs mu_s and sigma_s, which the reference file lacks, or the reference's images";
+  if (const std::string why = needs_fit(s, r); !why.empty()) return why;
+  if (r.statistics.features) return r.statistics.spatial ? "" : "needs mu_s and sigma_s, which the reference file lacks";
+  return "";
 }
 std::string needs_logits(const SeenSet& s, const SetReference&) { return s.logits.defined() ? "" : "needs the logits of FID's Inception: --features inception:FILE"; }
 std::string needs_images(const SeenSet& s, const SetReference& r) {
@@ -46,10 +53,10 @@ std::string needs_subsets(const SeenSet& s, const SetReference& r) {
   const std::int64_t rows = KernelSubsets().rows, least = std::min(s.count, r.images->count);
   return least >= rows ? "" : fmt::format("needs {} images in each set, but one has {}: use kid_all", rows, least);
 }
-std::string needs_neighbours(const SeenSet& s, const SetReference& r) {
+template <int k> std::string needs_neighbors(const SeenSet& s, const SetReference& r) {
   if (!r.images) return needs_images(s, r);
   const std::int64_t least = std::min(s.count, r.images->count);
-  return least > 5 ? "" : fmt::format("needs more than 5 images in each set, but one has {}", least);
+  return least > k ? "" : fmt::format("needs more than {} images in each set, but one has {}", k, least);
 }
 std::string needs_twenty(const SeenSet& s, const SetReference& r) {
   return s.count >= 20 ? needs_fit(s, r) : fmt::format("needs 20 samples or more, but there are {}", s.count);
@@ -64,18 +71,21 @@ GaussianFit fit_of(const SetReference& r, bool spatial) {
   return fit_gaussian(spatial ? r.images->spatial : r.images->vectors);
 }
 
+// Number of images behind fit_of; 0: unknown.
+std::int64_t count_of_fit(const SetReference& r) { return r.statistics.features ? r.statistics.count.value_or(0) : r.images->count; }
+
 void frechet_of(const Compared& c, const std::string& name, const Tensor& rows, bool spatial) {
   const FrechetReference reference(fit_of(c.reference, spatial));
   const bool halved = c.settings.halves >= 2 && c.samples.count >= 4;
   const double error = halved ? frechet_error(rows, reference, c.settings.halves, c.settings.seed).deviation : no_error;
-  c.add(name, reference.distance(rows), error, halved ? fmt::format("error: {} random halves, seed {}", c.settings.halves, c.settings.seed) : "");
+  c.add(name, reference.distance(rows), error, halved ? fmt::format("error: {} random halves, seed {}", c.settings.halves, c.settings.seed) : "", count_of_fit(c.reference));
 }
 void fid(const Compared& c) { frechet_of(c, frechet_name(c.network), c.samples.vectors, false); }
 void sfid(const Compared& c) { frechet_of(c, "sfid", c.samples.spatial, true); }
 
 void score_of(const Compared& c, const char* name, const InceptionSplits& splits, const std::string& with) {
   const InceptionScore s = inception_score(c.samples.logits, splits);
-  c.add(name, s.mean, s.deviation, fmt::format("{}; error: deviation over {} splits", with, s.splits.size()));
+  c.add(name, s.mean, s.deviation, fmt::format("{}; error: deviation over {} splits", with, s.splits.size()), no_reference);
 }
 void inception(const Compared& c) {
   InceptionSplits splits = InceptionSplits::torch_fidelity();
@@ -89,23 +99,26 @@ void kid(const Compared& c) {
   KernelSubsets subsets;
   subsets.seed = c.settings.seed;
   const KernelEstimate e = kernel_distance_of_subsets(c.samples.vectors, c.reference.images->vectors, subsets);
-  c.add("kid", e.mean, e.deviation, fmt::format("{} subsets of {}, seed {}; error: deviation over subsets", subsets.subsets, subsets.rows, subsets.seed));
+  c.add("kid", e.mean, e.deviation, fmt::format("{} subsets of {}, seed {}; error: deviation over subsets", subsets.subsets, subsets.rows, subsets.seed), c.real_images());
 }
-void kid_all(const Compared& c) { c.add("kid_all", kernel_distance(c.samples.vectors, c.reference.images->vectors), no_error, "all pairs"); }
+void kid_all(const Compared& c) { c.add("kid_all", kernel_distance(c.samples.vectors, c.reference.images->vectors), no_error, "all pairs", c.real_images()); }
 
-void neighbours(const Compared& c) {
-  const PrecisionRecall pr = precision_recall(c.reference.images->vectors, c.samples.vectors, 3);
-  c.add("precision", pr.precision, no_error, "k 3, closed balls"), c.add("recall", pr.recall, no_error, "k 3, closed balls");
+void precision_and_recall(const Compared& c) {
+  const PrecisionRecall pr = precision_recall(c.reference.images->vectors, c.samples.vectors, precision_k);
+  const std::string with = fmt::format("k {}, closed balls", precision_k);
+  c.add("precision", pr.precision, no_error, with, c.real_images()), c.add("recall", pr.recall, no_error, with, c.real_images());
 }
-void balls(const Compared& c) {
-  const DensityCoverage dc = density_coverage(c.reference.images->vectors, c.samples.vectors, 5);
-  c.add("density", dc.density, no_error, "k 5, open balls"), c.add("coverage", dc.coverage, no_error, "k 5, open balls");
+void density_and_coverage(const Compared& c) {
+  const DensityCoverage dc = density_coverage(c.reference.images->vectors, c.samples.vectors, density_k);
+  const std::string with = fmt::format("k {}, open balls", density_k);
+  c.add("density", dc.density, no_error, with, c.real_images()), c.add("coverage", dc.coverage, no_error, with, c.real_images());
 }
 
 void infinity(const Compared& c) {
   const FrechetLimit limit = frechet_infinity(c.samples.vectors, FrechetReference(fit_of(c.reference, false)), c.settings.seed);
   c.add(frechet_name(c.network) + "_infinity", limit.value, no_error, fmt::format("line through {} sizes of {} to {} samples, seed {}", limit.points.size(), limit.points.front().count,
-                                                                                   limit.points.back().count, c.settings.seed));
+                                                                                   limit.points.back().count, c.settings.seed),
+        count_of_fit(c.reference));
   c.results.limit = limit;
 }
 
@@ -123,8 +136,8 @@ constexpr SetMetric metrics_of_sets[] = {
     {"is_adm", needs_logits, inception_adm},
     {"kid", needs_subsets, kid},
     {"kid_all", needs_images, kid_all},
-    {"precision_recall", needs_neighbours, neighbours},
-    {"density_coverage", needs_neighbours, balls},
+    {"precision_recall", needs_neighbors<precision_k>, precision_and_recall},
+    {"density_coverage", needs_neighbors<density_k>, density_and_coverage},
     {"fid_infinity", needs_twenty, infinity, false},
 };
 
@@ -146,6 +159,12 @@ void check_set_metrics(const std::vector<std::string>& names) {
   for (const std::string& name : names) metric_named(name);
 }
 
+std::string why_no_set_metric(const SeenSet& samples, const SetReference& reference) {
+  std::string out;
+  for (const SetMetric& m : metrics_of_sets) out += fmt::format("{}{} {}", out.empty() ? "" : "; ", m.name, m.missing(samples, reference));
+  return out;
+}
+
 std::vector<std::string> usual_set_metrics(const SeenSet& samples, const SetReference& reference) {
   std::vector<std::string> out;
   for (const SetMetric& m : metrics_of_sets)
@@ -164,8 +183,16 @@ SetResults measured_set(const std::string& network, const SeenSet& samples, cons
   return results;
 }
 
+void refuse_other_weights(const FeatureStatistics& statistics, const Features& features, const std::string& file) {
+  const std::size_t at = statistics.fingerprint.find(made_with);
+  if (at == std::string::npos || statistics.fingerprint.substr(at + std::string_view(made_with).size()) == features.fingerprint) return;
+  throw FileError(fmt::format("{}: statistics of {}, but --features is {}: give the weights that the statistics were made with, or compute the statistics again", file,
+                              statistics.fingerprint.substr(at + std::string_view(made_with).size()), features.fingerprint));
+}
+
 FeatureStatistics statistics_of(const SeenSet& set, const Features& features) {
-  FeatureStatistics out{.features = fit_gaussian(set.vectors), .spatial = {}, .count = set.count, .network = features.fingerprint, .convention = {}, .fingerprint = set.id};
+  FeatureStatistics out{.features = fit_gaussian(set.vectors), .spatial = {}, .count = set.count, .network = features.name, .convention = features.preparation,
+                        .fingerprint = set.id + made_with + features.fingerprint};
   if (set.spatial.defined()) out.spatial = fit_gaussian(set.spatial);
   return out;
 }

@@ -5,8 +5,8 @@
 //   sfid           the same of Inception's spatial features
 //   is, is_adm     Inception Score of the samples: 10 splits after a permutation (torch-fidelity), splits of 5000 in the order of the files (guided-diffusion)
 //   kid            kernel distance over 100 random subsets of 1000 (torch-fidelity); kid_all: over all pairs, without subsets
-//   precision, recall      balls of the 3rd neighbor (guided-diffusion, torch-fidelity)
-//   density, coverage      balls of the 5th neighbor (prdc)
+//   precision_recall       columns precision and recall: balls of the 3rd neighbor (guided-diffusion, torch-fidelity)
+//   density_coverage       columns density and coverage: balls of the 5th neighbor (prdc)
 //   fid_infinity   the Frechet distance extrapolated to infinitely many samples
 #pragma once
 
@@ -34,11 +34,14 @@ struct SetSettings {
   int halves = 20;                       // random halves for the standard error of Frechet distances; 0: none
 };
 
+inline constexpr std::int64_t no_reference = -1;
+
 struct SetNumber {
   std::string name;
   double value = 0;
   double error = std::numeric_limits<double>::quiet_NaN();   // standard error, or deviation over splits or subsets, as `settings` says; NaN: none
   std::string settings;                  // what decides the number besides images and features: "k 3, closed balls"
+  std::int64_t reference_count = 0;      // number of images of the reference that the number compares with; 0: unknown; no_reference: it compares with none
 };
 
 struct SetResults {
@@ -52,10 +55,15 @@ void check_set_metrics(const std::vector<std::string>& names);   // ConfigError 
 // The metrics that these inputs allow, without fid_infinity, whose cost is that of 15 Frechet distances.
 std::vector<std::string> usual_set_metrics(const SeenSet& samples, const SetReference& reference);
 
+// The reason of each metric that cannot be measured, for sets that allow none.
+std::string why_no_set_metric(const SeenSet& samples, const SetReference& reference);
+
 // Measures the metrics with these names. ConfigError for an unknown name, or one whose input is missing: the message says which.
 SetResults measured_set(const std::string& network, const SeenSet& samples, const SetReference& reference, const std::vector<std::string>& metrics, const SetSettings& settings);
 
-// Mean and covariance of all features of a set, to be written with write_statistics.
+// Mean and covariance of all features of a set, to be written with write_statistics. They name network, preparation, images and weights.
 FeatureStatistics statistics_of(const SeenSet& set, const Features& features);
+// FileError if statistics_of made them with other weights. Statistics of other programs name no weights, and are accepted.
+void refuse_other_weights(const FeatureStatistics& statistics, const Features& features, const std::string& file);
 
 }  // namespace fm

@@ -19,9 +19,24 @@ constexpr std::int64_t pairs_at_a_time = 16;
 
 std::string without_ending(const std::string& name) { return name.substr(0, name.rfind('.')); }
 
+// Names that are numbers without zeros in front ("9.png", "10.png") are not in the order of their numbers, in which the rows of an array are.
+void refuse_order_of_names(const PictureSet& named) {
+  const auto is_number = [](const std::string& stem) { return !stem.empty() && stem.find_first_not_of("0123456789") == std::string::npos; };
+  for (std::int64_t i = 1; i < named.count(); ++i) {
+    const std::string before = without_ending(named.member(i - 1)), now = without_ending(named.member(i));
+    if (is_number(before) && is_number(now) && before.size() > now.size())
+      throw ConfigError(fmt::format("pairs of {} with the rows of an array: {} comes before {}, which is not the order of their numbers: pad the names with zeros", named.name(), named.member(i - 1),
+                                    named.member(i)));
+  }
+}
+
 void refuse_unpaired(const PictureSet& a, const PictureSet& b) {
   if (a.count() != b.count()) throw ConfigError(fmt::format("pairs need equally many images: {} has {}, {} has {}", a.name(), a.count(), b.name(), b.count()));
-  if (!a.has_names() || !b.has_names()) return;
+  if (!a.has_names() || !b.has_names()) {
+    for (const PictureSet* set : {&a, &b})
+      if (set->has_names()) refuse_order_of_names(*set);
+    return;
+  }
   for (std::int64_t i = 0; i < a.count(); ++i)
     if (without_ending(a.member(i)) != without_ending(b.member(i)))
       throw ConfigError(fmt::format("pairs need equal names: image {} of {} is {}, but that of {} is {}", i, a.name(), a.member(i), b.name(), b.member(i)));

@@ -16,7 +16,7 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t shown_images = 32, full_rank = 2048;
+constexpr std::int64_t shown_images = 32;
 constexpr int shown_columns = 8, shown_side = 512;
 
 std::string number_or_empty(double x) { return std::isnan(x) ? "" : fmt::format("{}", x); }
@@ -74,27 +74,31 @@ std::string set_scores_text(const std::vector<SetScore>& scores) {
 
 std::vector<std::string> limits_of(const SeenSet& samples, const SetReference& reference) {
   std::vector<std::string> out;
-  if (samples.count < full_rank)
-    out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or KID", samples.count,
-                              full_rank));
+  const FeatureStatistics& s = reference.statistics;
+  const std::int64_t width = samples.vectors.dim(1), real = s.features ? s.count.value_or(0) : reference.images ? reference.images->count : 0;
+  if (samples.count < width)
+    out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or use kid", samples.count,
+                              width));
+  if (real > 0 && real < width) out.push_back(fmt::format("{} images of the reference: Frechet distances to fewer than {} are far too large", real, width));
   if (const auto& images = reference.images; images && (images->height != samples.height || images->width != samples.width))
     out.push_back(fmt::format("samples are {}x{} and the reference's images {}x{} (height x width): published numbers compare equal sizes", samples.height, samples.width, images->height, images->width));
-  if (reference.statistics.features && !reference.statistics.count)
-    out.push_back(fmt::format("{} does not say of how many images, which network and which preparation its statistics are: the name of its publisher must", reference.name));
+  if (s.features && (s.network.empty() || s.convention.empty()))
+    out.push_back(fmt::format("{} names no network or preparation for its statistics: check that they are those of --features and --preparation", reference.name));
+  if (s.features && !s.count) out.push_back(fmt::format("{} has no number of images: the bias of its distances is unknown", reference.name));
   return out;
 }
 
 void write_set_report(const std::filesystem::path& folder, const SetReport& r) {
-  const SetScore& first = r.scores.front();
-  HtmlReport page("Metrics of images", fmt::format("{} against {}", first.samples, first.reference));
+  const SetScore& shown = r.scores.back();                    // numbers of features come after those of pairs
+  HtmlReport page("Metrics of images", shown.reference.empty() ? shown.samples : fmt::format("{} against {}", shown.samples, shown.reference));
   std::vector<std::vector<std::string>> rows;
   for (const SetScore& s : r.scores) rows.push_back({s.number.name, with_error(s.number), s.number.settings});
   page.table({"metric", "value", "settings"}, rows);
   for (const std::string& limit : r.limits) page.paragraph("Limit: " + limit + ".");
   page.table({"", "name", "images", "fingerprint"},
-             {{"samples", first.samples, count_or_empty(first.samples_count), first.samples_id},
-              {"reference", first.reference, first.reference_count == 0 ? "unknown" : count_or_empty(first.reference_count), first.reference_id}},
-             first.features.empty() ? "" : "Features: " + first.features);
+             {{"samples", shown.samples, count_or_empty(shown.samples_count), shown.samples_id},
+              {"reference", shown.reference, shown.reference_count == 0 ? "unknown" : count_or_empty(shown.reference_count), shown.reference_id}},
+             shown.features.empty() ? "" : "Features: " + shown.features);
   if (r.limit != nullptr) page.plot(plot_of(*r.limit));
   if (r.samples != nullptr) show_images(page, *r.samples, "Samples");
   if (r.reference != nullptr) show_images(page, *r.reference, "Reference");

@@ -1,4 +1,4 @@
-// Results of set_metrics.h in files: pictures.csv, one row for each number with all that it is of, and report.html.
+// Results of set_metrics.h in files: pictures.csv, one row for each number, with its settings, sets and features; and report.html.
 #pragma once
 
 #include <filesystem>
