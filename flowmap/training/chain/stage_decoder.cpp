@@ -82,7 +82,7 @@ DiscriminatorBackbone backbone_of(const GanConfig& config, const Rae& autoencode
     return {[&autoencoder](const Var& images) {
               const VitEncoder& encoder = autoencoder.encoder;
               return maps_of(encoder.patches_after(autoencoder.encoder_input((images + 1.0) * 0.5), blocks_of_maps(encoder.config.depth)));
-            }, "encoder"};
+            }, stage_name::encoder};
   if (autoencoder.config.decoder.image_channels != 3)
     throw ConfigError(fmt::format("decoder.gan.backbone_weights = {}: DINO sees color images, and these have {} channel(s); leave it out to use this run's encoder",
                                   config.backbone_weights, autoencoder.config.decoder.image_channels));
