@@ -24,6 +24,7 @@ class PictureSet {
   virtual const std::vector<std::string>& notes() const = 0;                    // remarks on reading for the user: one line each
 
   Image image(std::int64_t index) const { return decoded(bytes(index), index); }
+  std::int64_t count_up_to(std::int64_t limit) const { return limit > 0 && limit < count() ? limit : count(); }   // 0: all
 };
 
 // Opens a folder of .png, .jpg, .jpeg and .webp files, or u8 images (N, H, W, C) or (N, H, W) with C = 1 or 3 in a .npz or .npy file. The images of a folder are

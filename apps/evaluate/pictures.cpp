@@ -93,14 +93,20 @@ class Evaluation {
     reference_ = opened(c_.reference);
   }
 
+  // Whether one of these metrics is asked for, by name or because all are.
+  bool wants(const std::vector<std::string>& names) const {
+    return c_.metrics.empty() || std::any_of(names.begin(), names.end(), [&](const std::string& m) { return std::find(c_.metrics.begin(), c_.metrics.end(), m) != c_.metrics.end(); });
+  }
+
   SeenSet seen(const PictureSet& set, const Features& features) const {
-    ImageProgress progress(context_.log, "features of " + set.name(), c_.limit > 0 ? std::min(c_.limit, set.count()) : set.count());
+    ImageProgress progress(context_.log, "features of " + set.name(), set.count_up_to(c_.limit));
     progress.begin(0);
-    return seen_set(set, features, {.cache = std::filesystem::path(c_.out) / "features", .limit = c_.limit, .progress = [&](std::int64_t done) { progress.at(done); }}, *context_.ranks, context_.log);
+    return seen_set(set, features, {.cache = std::filesystem::path(c_.out) / "features", .limit = c_.limit, .spatial = !c_.write_statistics.empty() || wants({"sfid"}), .logits = wants({"is", "is_adm"}),
+                     .progress = [&](std::int64_t done) { progress.at(done); }}, *context_.ranks, context_.log);
   }
 
   SetScore row(const SetNumber& number) const {
-    return {.date = utc_now(), .number = number, .samples = samples_->name(), .samples_id = {}, .samples_count = c_.limit > 0 ? std::min(c_.limit, samples_->count()) : samples_->count(),
+    return {.date = utc_now(), .number = number, .samples = samples_->name(), .samples_id = {}, .samples_count = samples_->count_up_to(c_.limit),
             .reference = c_.reference, .reference_id = {}, .reference_count = {}, .features = {}};
   }
 
@@ -115,7 +121,7 @@ class Evaluation {
         return (*lpips)(x.to(default_device()), y.to(default_device())).value().to(Device{}).to_vector<double>();
       };
     }
-    ImageProgress progress(context_.log, "pairs", c_.limit > 0 ? std::min(c_.limit, samples_->count()) : samples_->count());
+    ImageProgress progress(context_.log, "pairs", samples_->count_up_to(c_.limit));
     progress.begin(0);
     options.progress = [&](std::int64_t done) { progress.at(done); };
     const PairResults results = measured_pairs(*samples_, *reference_, options);

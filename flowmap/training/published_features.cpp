@@ -12,6 +12,7 @@
 #include "data/pillow_resize.h"
 #include "nn/loaded.h"
 #include "nn/models/inception_file.h"
+#include "nn/models/presets.h"
 #include "tensor/error.h"
 #include "tensor/interrupt.h"
 #include "tensor/narrow.h"
@@ -25,7 +26,6 @@ namespace {
 constexpr const char *inception_kind = "inception", *dinov2_kind = "dinov2", *pillow_preparation = "pillow";
 constexpr std::int64_t images_at_a_time = 16;
 constexpr int dinov2_side = 224;
-constexpr float imagenet_mean[] = {0.485f, 0.456f, 0.406f}, imagenet_std[] = {0.229f, 0.224f, 0.225f};
 
 // Images (n,1 or 3,H,W) in [0,1] -> (n,3,H,W) u8 on the CPU.
 Tensor as_bytes(const Tensor& samples, const std::string& name) {
@@ -85,7 +85,7 @@ Tensor prepare_for_dinov2(const Tensor& images) {
     const auto small = resized_for_dinov2(in.data<std::uint8_t>() + n * image, narrow<int>(in.dim(2), "an image's height"), narrow<int>(in.dim(3), "an image's width"));
     float* y = out.data<float>() + n * 3 * pixels;
     for (std::int64_t i = 0; i < 3 * pixels; ++i)
-      y[i] = (static_cast<float>(small[static_cast<std::size_t>(i)]) / 255 - imagenet_mean[i / pixels]) / imagenet_std[i / pixels];
+      y[i] = (static_cast<float>(small[static_cast<std::size_t>(i)]) / 255 - static_cast<float>(imagenet_mean[i / pixels])) / static_cast<float>(imagenet_std[i / pixels]);
   });
   return out.to(default_device());
 }

@@ -3,12 +3,12 @@
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/resize.h"
+#include "nn/models/presets.h"
 
 namespace fm {
 namespace {
 
 constexpr double dino_eps = 1e-6;
-constexpr double imagenet_mean[] = {0.485, 0.456, 0.406}, imagenet_std[] = {0.229, 0.224, 0.225};
 
 // [-1, 1] -> (image - mean)/std, where image = (x + 1)/2.
 Var imagenet_normalised(const Var& x) {

@@ -21,12 +21,6 @@ constexpr double position_offset = 0.1;
 constexpr const char* position_name = "embeddings.position_embeddings";
 constexpr const char* published_file = "dinov2_vitl14_pretrain.pth";
 
-const Tensor* find_tensor(const NamedTensors& tensors, const std::string& name) {
-  for (const auto& [n, t] : tensors)
-    if (n == name) return &t;
-  return nullptr;
-}
-
 // The published size of this width: S, B or L.
 std::string size_of_width(const Weights& weights, std::int64_t width) {
   for (const char* size : {"S", "B", "L"})
@@ -68,9 +62,9 @@ Tensor Dinov2Features::operator()(const Tensor& images) const {
 Dinov2Features load_dinov2_features(const std::string& where, const Warn& warn) {
   Weights weights = load_part(where, weights_part::encoder, warn, true);
   const std::string file = weights.file.string();
-  if (find_tensor(weights.tensors, "embeddings.register_tokens") != nullptr)
+  if (find_tensor(weights, "embeddings.register_tokens") != nullptr)
     throw FileError(fmt::format("{}: a DINOv2 with registers; FD-DINOv2 uses the one without, {}", file, published_file));
-  const Tensor* positions = find_tensor(weights.tensors, position_name);
+  const Tensor* positions = find_tensor(weights, position_name);
   if (positions == nullptr || positions->rank() != 3)
     throw FileError(fmt::format("{}: {} (pos_embed in Meta's file) is missing, or has not 3 dimensions; FD-DINOv2 uses {}", file, position_name, published_file));
   const std::string size = size_of_width(weights, positions->dim(2));

@@ -111,7 +111,7 @@ RaeConfig rae(std::string_view encoder, std::string_view decoder, std::int64_t i
   else throw ConfigError("RAE: no encoder '" + std::string(encoder) + "'; the encoders are dinov2-S, dinov2-B, dinov2-L, siglip2-B, mae-B");
   c.decoder.latent_channels = c.encoder.width;
   c.input_size = c.encoder.patch_size * c.decoder.latent_size;
-  if (kind != "siglip2") c.image_mean = {0.485, 0.456, 0.406}, c.image_std = {0.229, 0.224, 0.225};
+  if (kind != "siglip2") c.image_mean.assign(imagenet_mean, imagenet_mean + 3), c.image_std.assign(imagenet_std, imagenet_std + 3);
   return c;
 }
 

@@ -30,6 +30,9 @@
 
 namespace fm {
 
+// Mean and deviation of ImageNet's images by channel, in [0, 1], by which DINO, DINOv2 and the masked autoencoder normalize.
+inline constexpr double imagenet_mean[] = {0.485, 0.456, 0.406}, imagenet_std[] = {0.229, 0.224, 0.225};
+
 // Side of RAE's latent: a token covers 16 x 16 pixels of the image.
 std::int64_t rae_latent_size(std::int64_t image_size);
 std::int64_t dinov2_input_size(std::int64_t image_size);  // side of DINOv2's input, 14 pixels per token: 224 for 256, 448 for 512

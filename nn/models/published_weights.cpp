@@ -17,19 +17,9 @@ namespace {
   throw FileError(fmt::format("{}: {}{}", weights.file.string(), why, unread_text(weights.unread)));
 }
 
-// Returns the tensor of this name, or null if the file has none. FileError if the file has it but it could not be read: otherwise an optional tensor
-// would silently be left out.
-const Tensor* find(const Weights& weights, const std::string& name) {
-  for (const auto& [n, t] : weights.tensors)
-    if (n == name) return &t;
-  for (const UnreadEntry& entry : weights.unread)
-    if (entry.name == name || entry.name.ends_with("." + name)) fail(weights, fmt::format("{} is needed, but could not be read", name));
-  return nullptr;
-}
-
 // Returns the tensor of this name. FileError if it is missing or has another rank.
 const Tensor& require(const Weights& weights, const std::string& name, int rank) {
-  const Tensor* t = find(weights, name);
+  const Tensor* t = find_tensor(weights, name);
   if (t == nullptr) fail(weights, name + " is missing");
   if (t->rank() != rank) fail(weights, fmt::format("{} has shape {}, but must have {} dimensions", name, to_string(t->shape()), rank));
   return *t;
@@ -59,6 +49,14 @@ double mlp_ratio_of(const Weights& weights, std::int64_t width, std::int64_t hid
 }
 
 }  // namespace
+
+const Tensor* find_tensor(const Weights& weights, const std::string& name) {
+  for (const auto& [n, t] : weights.tensors)
+    if (n == name) return &t;
+  for (const UnreadEntry& entry : weights.unread)
+    if (entry.name == name || entry.name.ends_with("." + name)) fail(weights, fmt::format("{} is needed, but could not be read", name));
+  return nullptr;
+}
 
 Weights load_part(const std::string& where, const std::string& part, const Warn& warn, bool affine_norm) {
   Weights weights = load_weights(where, warn);
@@ -92,7 +90,7 @@ LatentStats load_stats(const std::string& where, const Warn& warn) {
   const Weights weights = load_weights(where, warn);
   LatentStats stats;
   stats.variance = require(weights, "var", 3).to(DType::f32).clone().to(default_device());
-  if (const Tensor* mean = find(weights, "mean")) {
+  if (const Tensor* mean = find_tensor(weights, "mean")) {
     if (mean->shape() != stats.variance.shape())
       fail(weights, fmt::format("mean has shape {} and var {}, but their shapes must be equal", to_string(mean->shape()), to_string(stats.variance.shape())));
     stats.mean = mean->to(DType::f32).clone().to(default_device());
@@ -107,11 +105,11 @@ DitDhConfig dit_dh_config_of(const Weights& w) {
   c.head_width = x.dim(0), c.channels = x.dim(1), c.patch_size = x.dim(2);
   c.width = require(w, "s_embedder.proj.weight", 4).dim(0);
   c.classes = require(w, "y_embedder.embedding_table.weight", 2).dim(0) - 1;
-  c.late_s = find(w, "late_s") != nullptr;
-  c.mean_flow = c.late_s || find(w, "r_embedder.W") != nullptr;
-  c.position_embed = find(w, "pos_embed") != nullptr;
+  c.late_s = find_tensor(w, "late_s") != nullptr;
+  c.mean_flow = c.late_s || find_tensor(w, "r_embedder.W") != nullptr;
+  c.position_embed = find_tensor(w, "pos_embed") != nullptr;
   std::int64_t blocks = 0, backbone = 0;
-  while (const Tensor* norm = find(w, fmt::format("blocks.{}.norm1.weight", blocks))) {
+  while (const Tensor* norm = find_tensor(w, fmt::format("blocks.{}.norm1.weight", blocks))) {
     ++blocks;
     if (norm->numel() == c.width) backbone = blocks;
   }
@@ -122,7 +120,7 @@ DitDhConfig dit_dh_config_of(const Weights& w) {
   c.heads = heads_of(w, "enc_feat_rope.freqs_cos", c.width);
   c.head_heads = heads_of(w, "dec_feat_rope.freqs_cos", c.head_width);
   c.input_size = c.patch_size * root(w, "enc_feat_rope.freqs_cos", require(w, "enc_feat_rope.freqs_cos", 2).dim(0));
-  c.qk_norm = find(w, "blocks.0.attn.q_norm.weight") != nullptr;
+  c.qk_norm = find_tensor(w, "blocks.0.attn.q_norm.weight") != nullptr;
   c.mlp_ratio = mlp_ratio_of(w, c.head_width, require(w, fmt::format("blocks.{}.mlp.w3.weight", c.depth), 2).dim(1));
   return c;
 }
@@ -132,7 +130,7 @@ RaeDecoderConfig rae_decoder_config_of(const Weights& w) {
   const Tensor& embed = require(w, "decoder_embed.weight", 2);
   c.width = embed.dim(0), c.latent_channels = embed.dim(1);
   c.latent_size = root(w, "decoder_pos_embed", require(w, "decoder_pos_embed", 3).dim(1) - 1);
-  for (c.depth = 0; find(w, fmt::format("decoder_layers.{}.layernorm_before.weight", c.depth)) != nullptr;) ++c.depth;
+  for (c.depth = 0; find_tensor(w, fmt::format("decoder_layers.{}.layernorm_before.weight", c.depth)) != nullptr;) ++c.depth;
   if (c.depth == 0) fail(w, "decoder_layers.0.layernorm_before.weight is missing");
   c.mlp_width = require(w, "decoder_layers.0.intermediate.dense.weight", 2).dim(0);
   const std::int64_t patch = require(w, "decoder_pred.weight", 2).dim(0);
@@ -152,9 +150,9 @@ AutoencoderKLConfig autoencoder_kl_config_of(const Weights& w, std::int64_t grou
   c.latent_channels = require(w, "post_quant_conv.weight", 4).dim(0);
   c.widths.clear();
   const auto resnet = [](std::size_t level, std::int64_t number) { return fmt::format("encoder.down_blocks.{}.resnets.{}.conv1.weight", level, number); };
-  while (find(w, resnet(c.widths.size(), 0)) != nullptr) c.widths.push_back(require(w, resnet(c.widths.size(), 0), 4).dim(0));
+  while (find_tensor(w, resnet(c.widths.size(), 0)) != nullptr) c.widths.push_back(require(w, resnet(c.widths.size(), 0), 4).dim(0));
   if (c.widths.empty()) fail(w, resnet(0, 0) + " is missing");
-  for (c.resnets = 0; find(w, resnet(0, c.resnets)) != nullptr;) ++c.resnets;
+  for (c.resnets = 0; find_tensor(w, resnet(0, c.resnets)) != nullptr;) ++c.resnets;
   for (const std::int64_t width : c.widths)
     if (width % c.groups != 0) fail(w, fmt::format("a level of the autoencoder has {} channels, which {} groups do not divide: it is not an AutoencoderKL", width, c.groups));
   return c;

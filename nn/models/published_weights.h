@@ -17,6 +17,10 @@ namespace fm {
 // last norm are left out, because RAE does not use them. FileError names the file.
 Weights load_part(const std::string& where, const std::string& part, const Warn& warn, bool affine_norm = false);
 
+// Returns the tensor of this name, or null if the file has none. FileError if the file has it but it could not be read: otherwise an optional tensor
+// would silently be left out.
+const Tensor* find_tensor(const Weights& weights, const std::string& name);
+
 // FileError unless the weights, under our names, belong to a flow map u(z, s, t) (flow_map = true) or to a velocity v(z, t) (false). The error calls
 // the weights by their `role`, such as "the teacher".
 void check_kind(const Weights& dit, bool flow_map, const std::string& role);

@@ -19,11 +19,6 @@ using namespace fm::test;
 
 namespace {
 
-const std::vector<double>& golden(const std::string& name) {
-  static const auto all = golden_rows(FM_TESTS_FOLDER "/golden/evaluation_metrics.txt");
-  return all.at(name);
-}
-
 FrechetReference reference(std::int64_t n, std::int64_t d = 16) { return FrechetReference(fit_gaussian(x_table(n, d))); }
 
 double deviation(const std::vector<double>& x) {
@@ -60,7 +55,7 @@ TEST_CASE("few rows give the distance of their singular fit, for references of f
 TEST_CASE("the limit of many samples agrees with NumPy: counts, distances and line") {
   const auto agree = [](const std::string& name, const FrechetLimit& limit) {
     CAPTURE(name);
-    const std::vector<double>& wanted = golden(name);
+    const std::vector<double>& wanted = golden_metric(name);
     const std::size_t n = limit.points.size();
     REQUIRE(wanted.size() == 2 + 2 * n);
     CHECK(near(limit.value, wanted[0], 1e-9));
@@ -101,11 +96,11 @@ TEST_CASE("the mean limit is near 0 for samples of the reference's distribution,
 
 TEST_CASE("the standard error agrees with NumPy and with the spread of distances of independent samples") {
   const FrechetError error = frechet_error(y_table(80), reference(96)), odd = frechet_error(y_table(31, 3), reference(40, 3), 5, 6);
-  CHECK(near(error.deviation, golden("halves_80")[0], 1e-10));
-  CHECK(near(error.mean_of_halves, golden("halves_80")[1], 1e-11));
+  CHECK(near(error.deviation, golden_metric("halves_80")[0], 1e-10));
+  CHECK(near(error.mean_of_halves, golden_metric("halves_80")[1], 1e-11));
   CHECK(error.halves == 20);
-  CHECK(near(odd.deviation, golden("halves_31")[0], 1e-10));
-  CHECK(near(odd.mean_of_halves, golden("halves_31")[1], 1e-11));
+  CHECK(near(odd.deviation, golden_metric("halves_31")[0], 1e-10));
+  CHECK(near(odd.mean_of_halves, golden_metric("halves_31")[1], 1e-11));
   const FrechetReference shifted(fit_gaussian(random_normal({5000, 4}, {3, 1}) + 0.5));
   std::vector<double> independent;
   double estimated = 0;

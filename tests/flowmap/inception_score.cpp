@@ -20,11 +20,6 @@ using namespace fm::test;
 
 namespace {
 
-const std::vector<double>& golden(const std::string& name) {
-  static const auto all = golden_rows(FM_TESTS_FOLDER "/golden/evaluation_metrics.txt");
-  return all.at(name);
-}
-
 Tensor logits(std::int64_t n, std::int64_t classes, double scale) { return table("is.logits", n, classes, 0, 0, scale); }
 
 void check_score(const InceptionScore& score, double mean, double deviation, double tolerance) {
@@ -36,7 +31,7 @@ void check_score(const InceptionScore& score, double mean, double deviation, dou
 
 TEST_CASE("permutations and choices are those of NumPy's RandomState") {
   for (const auto& [seed, n] : {std::pair<std::uint32_t, std::int64_t>{0, 1}, {0, 2}, {2020, 10}, {1, 33}, {4294967295u, 20}}) {
-    const std::vector<double>& wanted = golden("permutation_" + std::to_string(seed) + "_" + std::to_string(n));
+    const std::vector<double>& wanted = golden_metric("permutation_" + std::to_string(seed) + "_" + std::to_string(n));
     const std::vector<std::int64_t> found = numpy_permutation(seed, n);
     CHECK(std::equal(found.begin(), found.end(), wanted.begin(), wanted.end()));
   }
@@ -46,12 +41,12 @@ TEST_CASE("permutations and choices are those of NumPy's RandomState") {
   std::vector<std::int64_t> choices;
   for (const auto& [n, m] : {std::pair<std::int64_t, std::int64_t>{30, 5}, {12, 12}, {7, 1}})
     for (const std::int64_t i : random.choice(n, m)) choices.push_back(i);
-  CHECK(std::equal(choices.begin(), choices.end(), golden("choices_9").begin(), golden("choices_9").end()));
+  CHECK(std::equal(choices.begin(), choices.end(), golden_metric("choices_9").begin(), golden_metric("choices_9").end()));
 }
 
 TEST_CASE("long permutations are NumPy's, over many words of the generator") {
   for (const auto& [seed, n] : {std::pair<std::uint32_t, std::int64_t>{2020, 1000}, {5, 300007}}) {
-    const std::vector<double>& wanted = golden("permutation_" + std::to_string(seed) + "_" + std::to_string(n));
+    const std::vector<double>& wanted = golden_metric("permutation_" + std::to_string(seed) + "_" + std::to_string(n));
     const std::vector<std::int64_t> found = numpy_permutation(seed, n);
     double sum = 0;
     for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(i) * static_cast<double>(found[static_cast<std::size_t>(i)]);
@@ -76,11 +71,11 @@ TEST_CASE("Inception Scores agree with torch-fidelity and NumPy") {
   const Tensor z = logits(200, 20, 4);
   check_score(inception_score(z, InceptionSplits::torch_fidelity()), 2.58488657978, 0.101204213493, 1e-11);
   check_score(inception_score(z, {.count = 10}), 2.61988523967, 0.135636669097, 1e-11);
-  check_score(inception_score(z, {.rows = 50}), golden("inception_50")[0], golden("inception_50")[1], 1e-12);
+  check_score(inception_score(z, {.rows = 50}), golden_metric("inception_50")[0], golden_metric("inception_50")[1], 1e-12);
   CHECK(near(inception_score(z, {.rows = 50}).mean, 2.7449593544, 1e-7));      // guided-diffusion in f32
-  check_score(inception_score(z.to(DType::f64), {.count = 10, .seed = 2020}), golden("inception_shuffled")[0], golden("inception_shuffled")[1], 1e-12);
-  check_score(inception_score(logits(73, 7, 4), {.rows = 20}), golden("inception_odd")[0], golden("inception_odd")[1], 1e-12);
-  check_score(inception_score(logits(73, 7, 4), {.count = 11, .seed = 3}), golden("inception_odd_shuffled")[0], golden("inception_odd_shuffled")[1], 1e-12);
+  check_score(inception_score(z.to(DType::f64), {.count = 10, .seed = 2020}), golden_metric("inception_shuffled")[0], golden_metric("inception_shuffled")[1], 1e-12);
+  check_score(inception_score(logits(73, 7, 4), {.rows = 20}), golden_metric("inception_odd")[0], golden_metric("inception_odd")[1], 1e-12);
+  check_score(inception_score(logits(73, 7, 4), {.count = 11, .seed = 3}), golden_metric("inception_odd_shuffled")[0], golden_metric("inception_odd_shuffled")[1], 1e-12);
 }
 
 TEST_CASE("guided-diffusion's splits have 5,000 rows, and a smaller set is one split") {
@@ -88,14 +83,14 @@ TEST_CASE("guided-diffusion's splits have 5,000 rows, and a smaller set is one s
   CHECK(!InceptionSplits::adm().seed);
   const InceptionScore score = inception_score(logits(200, 20, 4), InceptionSplits::adm());
   CHECK(score.splits == std::vector<double>{score.mean});
-  CHECK(near(score.mean, golden("inception_one")[0], 1e-12));
+  CHECK(near(score.mean, golden_metric("inception_one")[0], 1e-12));
   CHECK(near(score.mean, 2.79864954948, 1e-6));      // guided-diffusion in f32
   CHECK(score.deviation == 0);
   CHECK(inception_score(logits(5001, 2, 1), InceptionSplits::adm()).splits.size() == 2);
 }
 
 TEST_CASE("probabilities that underflow count as 0, and n certain classes score n") {
-  CHECK(near(inception_score(logits(700, 11, 3000), {.count = 1}).mean, golden("inception_sharp")[0], 1e-12));
+  CHECK(near(inception_score(logits(700, 11, 3000), {.count = 1}).mean, golden_metric("inception_sharp")[0], 1e-12));
   std::vector<float> one_hot(6 * 6, -1e30f);
   for (std::size_t i = 0; i < 6; ++i) one_hot[7 * i] = 1e30f;
   CHECK(near(inception_score(Tensor::from(one_hot, {6, 6}), {.count = 1}).mean, 6, 1e-14));

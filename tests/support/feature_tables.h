@@ -35,6 +35,12 @@ inline Tensor whole(const std::string& key, std::int64_t n, std::int64_t d, doub
   return Tensor::from(values, {n, d});
 }
 
+// A line of golden/evaluation_metrics.txt.
+inline const std::vector<double>& golden_metric(const std::string& name) {
+  static const auto all = golden_rows(FM_TESTS_FOLDER "/golden/evaluation_metrics.txt");
+  return all.at(name);
+}
+
 // A copy of x whose row `row` begins with `value`.
 inline Tensor with_number(const Tensor& x, std::int64_t row, double value) {
   const Tensor out = x.clone();

@@ -105,6 +105,18 @@ StepLoss balanced(const Rae& autoencoder, const Var& latents, const GanTraining&
   return out;
 }
 
+// Makes the discriminator in `gan`, and adds it to the decoder's stage.
+void add_discriminator(std::optional<GanTraining>& gan, Stage& stage, const Recipe& recipe, const Rae& autoencoder, std::uint64_t seed, Communicator& ranks, const Warn& warn) {
+  const DecoderStage& config = recipe.decoder;
+  const DiscriminatorBackbone backbone = backbone_of(config.gan, autoencoder, warn);
+  stage.made_from.emplace_back("discriminator_backbone", backbone.checksum);
+  gan.emplace(GanTraining::Setup{config.gan, config.loop.rate, config.loop.batch, backbone.maps, {recipe.channels, recipe.image_size, recipe.image_size}, seed}, ranks);
+  gan->add_to(stage, [&autoencoder](const GanTraining::Rows& rows) {
+    const PauseTape pause;
+    return autoencoder.pixels(rows.latents).value();
+  });
+}
+
 }  // namespace
 
 Outcome TrainingRun::train_decoder() {
@@ -137,16 +149,7 @@ Outcome TrainingRun::train_decoder() {
   const ReconstructionLoss reconstruction(config, autoencoder, warner());
   stage.made_from.emplace_back("lpips", reconstruction.perceptual_checksum());
   std::optional<GanTraining> gan;
-  if (config.gan.weight > 0) {
-    const DiscriminatorBackbone backbone = backbone_of(config.gan, autoencoder, warner());
-    stage.made_from.emplace_back("discriminator_backbone", backbone.checksum);
-    gan.emplace(GanTraining::Setup{config.gan, config.loop.rate, config.loop.batch, backbone.maps, {recipe_.channels, recipe_.image_size, recipe_.image_size}, seed},
-                *context_.ranks);
-    gan->add_to(stage, [&](const GanTraining::Rows& rows) {
-      const PauseTape pause;
-      return autoencoder.pixels(rows.latents).value();
-    });
-  }
+  if (config.gan.weight > 0) add_discriminator(gan, stage, recipe_, autoencoder, seed, *context_.ranks, warner());
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
     const DecoderBatch batch = batches.take(first, part.count, part.next);

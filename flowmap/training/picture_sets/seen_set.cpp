@@ -154,7 +154,7 @@ void put(Tensor& all, std::int64_t count, const Tensor& rows, std::int64_t first
 
 SeenSet seen_set(const PictureSet& set, const Features& features, const SeeOptions& options, Communicator& ranks, Messages& log) {
   const FeatureStore store(set, features, options, log);
-  SeenSet out{.name = set.name(), .id = {}, .count = options.limit > 0 ? std::min(options.limit, set.count()) : set.count()};
+  SeenSet out{.name = set.name(), .id = {}, .count = set.count_up_to(options.limit)};
   const std::vector<Chunk> chunks = chunks_of(out.count);
   std::vector<std::string> keys(chunks.size());
   std::int64_t done = 0;

@@ -85,7 +85,8 @@ void sfid(const Compared& c) { frechet_of(c, "sfid", c.samples.spatial, true); }
 
 void score_of(const Compared& c, const char* name, const InceptionSplits& splits, const std::string& with) {
   const InceptionScore s = inception_score(c.samples.logits, splits);
-  c.add(name, s.mean, s.deviation, fmt::format("{}; error: deviation over {} splits", with, s.splits.size()), no_reference);
+  const bool several = s.splits.size() > 1;
+  c.add(name, s.mean, several ? s.deviation : no_error, several ? fmt::format("{}; error: deviation over {} splits", with, s.splits.size()) : with, no_reference);
 }
 void inception(const Compared& c) {
   InceptionSplits splits = InceptionSplits::torch_fidelity();

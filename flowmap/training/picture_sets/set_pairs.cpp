@@ -58,7 +58,7 @@ PairResults measured_pairs(const PictureSet& samples, const PictureSet& referenc
   refuse_unpaired(samples, reference);
   std::vector<double> ratios, similarities, distances;
   std::uint32_t samples_sum = 0, reference_sum = 0;
-  const std::int64_t count = options.limit > 0 ? std::min(options.limit, samples.count()) : samples.count();
+  const std::int64_t count = samples.count_up_to(options.limit);
   for (std::int64_t i = 0; i < count; i += pairs_at_a_time) {
     check_interrupt();
     const std::int64_t n = std::min(pairs_at_a_time, count - i);
