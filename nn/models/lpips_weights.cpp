@@ -147,13 +147,22 @@ Lpips load_lpips(const LpipsFiles& files, const LpipsConfig& config, const Warn&
   return lpips_from(load_weights(files.trunk, warn), &heads, config);
 }
 
-Lpips open_lpips(const std::string& text, const Warn& warn) {
+LpipsText parse_lpips(const std::string& text) {
   const std::size_t colon = text.find(':');
   const std::string trunk = text.substr(0, colon), rest = colon == std::string::npos ? "" : text.substr(colon + 1);
   if (rest.empty() || (trunk != "vgg" && trunk != "alex"))
     throw ConfigError(fmt::format("LPIPS \"{}\" must be vgg:TRUNK,HEADS or alex:TRUNK,HEADS, with torchvision's weights of the network and LPIPS' heads, or one file of both", text));
   const std::size_t comma = rest.find(',');
-  return load_lpips({rest.substr(0, comma), comma == std::string::npos ? "" : rest.substr(comma + 1)}, {.trunk = trunk}, warn);
+  return {{.trunk = trunk}, {rest.substr(0, comma), comma == std::string::npos ? "" : rest.substr(comma + 1)}};
+}
+
+std::string to_text(const LpipsText& parsed) {
+  return fmt::format("{}:{}{}{}", parsed.config.trunk, parsed.files.trunk, parsed.files.heads.empty() ? "" : ",", parsed.files.heads);
+}
+
+Lpips open_lpips(const std::string& text, const Warn& warn) {
+  const LpipsText parsed = parse_lpips(text);
+  return load_lpips(parsed.files, parsed.config, warn);
 }
 
 }  // namespace fm

@@ -24,7 +24,13 @@ struct LpipsFiles {
 // shape, a number that is not finite, a negative head, or another scaling of the images.
 Lpips load_lpips(const LpipsFiles& files, const LpipsConfig& config, const Warn& warn);
 
-// The network that a text names: "vgg:TRUNK,HEADS", "alex:TRUNK,HEADS", or "vgg:FILE" for one file of both. ConfigError for another form.
+// The network and files that a text names: "vgg:TRUNK,HEADS", "alex:TRUNK,HEADS", or "vgg:FILE" for one file of both. ConfigError for another form.
+struct LpipsText {
+  LpipsConfig config;
+  LpipsFiles files;
+};
+LpipsText parse_lpips(const std::string& text);
+std::string to_text(const LpipsText& parsed);
 Lpips open_lpips(const std::string& text, const Warn& warn);
 
 // The same from tensors in memory: `heads` is null if the weights of the trunk hold the heads too.

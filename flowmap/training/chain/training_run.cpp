@@ -11,6 +11,7 @@
 #include "nn/config/removed_options.h"
 #include "nn/config/toml_text.h"
 #include "nn/flops/autoencoder.h"
+#include "nn/models/lpips_weights.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/narrow.h"
@@ -109,15 +110,19 @@ void TrainingRun::check_given_files() {
     if (s.given != nullptr) given.emplace_back(s.given_key, &(recipe_.*s.given));
   given.emplace_back("class_names", &recipe_.class_names);
   if (recipe_.decoder.gan.weight > 0) given.emplace_back("decoder.gan.backbone_weights", &recipe_.decoder.gan.backbone_weights);
-  if (recipe_.decoder.lpips_weight > 0) given.emplace_back("decoder.lpips_weights", &recipe_.decoder.lpips_weights);
+  LpipsText lpips;
+  const bool perceptual = recipe_.decoder.lpips_weight > 0 && !recipe_.decoder.lpips_weights.empty();
+  if (perceptual) lpips = parse_lpips(recipe_.decoder.lpips_weights);
+  for (std::string* file : {&lpips.files.trunk, &lpips.files.heads}) given.emplace_back("decoder.lpips_weights", file);
   for (const auto& [key, file] : given) {
     if (file->empty() || (file == &recipe_.class_names && *file == "imagenet")) continue;
     *file = located(*file).string();
     const std::filesystem::path plain = weights_and_part(*file).first;
     if (std::filesystem::exists(plain)) continue;
     missing += (missing.empty() ? "" : ", ") + plain.string();
-    keys += (keys.empty() ? "" : ", ") + key;
+    if (!keys.ends_with(key)) keys += (keys.empty() ? "" : ", ") + key;
   }
+  if (perceptual) recipe_.decoder.lpips_weights = to_text(lpips);
   if (!missing.empty() && !context_.launch.dry_run)
     throw FileError(fmt::format(
         "the recipe names files that do not exist: {}; put them there, or set {} to their paths (empty: this run trains or computes its own)", missing, keys));
