@@ -4,7 +4,10 @@
 #include <cmath>
 
 #include "data/report/csv.h"
+#include "tensor/io/safetensors.h"
+#include "tensor/ops/elementwise.h"
 #include "tests/apps/tiny_run.h"
+#include "tests/support/lpips_stand_in.h"
 #include "tests/support/near.h"
 
 using namespace fm;
@@ -59,6 +62,28 @@ TEST_CASE("the discriminator learns to tell images from reconstructions") {
   REQUIRE(real.size() == 58);
   CHECK(difference(48) > 2 * difference(0));
   CHECK(difference(0) > 0);
+}
+
+TEST_CASE("LPIPS in the decoder's loss has its weight, and its network is part of the checkpoint's origin") {
+  const TempFolder folder;
+  const fs::path out = folder / "run", file = folder / "alex.safetensors";
+  save_safetensors(file, state_dict(hash_filled_lpips("alex", DType::f32)));
+  const Arguments color{"--data", "shapes?count=60,size=32,channels=3", "--image_size", "32", "--encoder.loop.steps", "2"};
+  succeeds(train("encoder", out, color));
+  const Arguments perceptual = color + Arguments{"--decoder.lpips_weight", "2", "--decoder.loop.steps", "3", "--decoder.loop.log_every", "1"};
+  succeeds(train("decoder", out, perceptual + Arguments{"--decoder.lpips_weights", "alex:" + file.string()}));
+  const std::string csv = read_file(out / "decoder/metrics.csv");
+  const std::vector<double> loss = column(csv, "loss"), l1 = column(csv, "l1"), features = column(csv, "feature_loss"), lpips = column(csv, "lpips");
+  REQUIRE(lpips.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(near(loss[i], l1[i] + feature_weight * features[i] + 2 * lpips[i], 1e-5));
+    CHECK(lpips[i] > 0);
+  }
+  // Another network cannot resume it.
+  Lpips other = hash_filled_lpips("alex", DType::f32);
+  other.heads.weights[0].value = other.heads.weights[0].value * 2.0;
+  save_safetensors(file, state_dict(other));
+  refused(train("decoder", out, perceptual + Arguments{"-q", "--decoder.loop.steps", "4", "--decoder.lpips_weights", "alex:" + file.string()}), exit_code::usage, "lpips");
 }
 
 TEST_CASE("a decoder with a discriminator that is stopped and resumed has the same bits, and its parts are in the checkpoint") {

@@ -11,6 +11,7 @@
 #include "flowmap/metrics/image_similarity.h"
 #include "flowmap/metrics/statistics_file.h"
 #include "flowmap/training/published_features.h"
+#include "nn/loaded.h"
 #include "nn/models/inception_file.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
@@ -18,6 +19,7 @@
 #include "tensor/ops/elementwise.h"
 #include "tests/support/child.h"
 #include "tests/support/inception_stand_in.h"
+#include "tests/support/lpips_stand_in.h"
 #include "tests/support/near.h"
 
 using namespace fm;
@@ -44,9 +46,9 @@ struct Files {
     npz.add<std::uint8_t>("arr_0", {3, side, side, 3}, all);
     npz.finish();
   }
-  static void draw(const fs::path& to, int first, int count) {
+  static void draw(const fs::path& to, int first, int count, int edge = side) {
     fs::create_directories(to);
-    for (int m = 0; m < count; ++m) write_png(to / (std::to_string(m) + ".png"), Image{side, side, 3, hash_image(first + m, side, side)});
+    for (int m = 0; m < count; ++m) write_png(to / (std::to_string(m) + ".png"), Image{edge, edge, 3, hash_image(first + m, edge, edge)});
   }
   std::string features() const { return "inception:" + weights.string(); }
 };
@@ -149,6 +151,23 @@ TEST_CASE("pairs need no network") {
   }
   CHECK(near(std::stod(cell(t / "out", "psnr", "value")), sum, 1e-9));
   CHECK(cell(t / "out", "ssim", "samples_id").size() == 8);
+}
+
+TEST_CASE("LPIPS of pairs is the mean of the network's distances, and its row names the network") {
+  constexpr int edge = 37;
+  const TempFolder t;
+  Files::draw(t / "a", 0, 3, edge), Files::draw(t / "b", 5, 3, edge);
+  const Lpips model = hash_filled_lpips("alex", DType::f32);
+  save_safetensors(t / "alex.safetensors", state_dict(model));
+  const Result result = evaluate({"pictures", "--samples", (t / "a").string(), "--reference", (t / "b").string(), "--pairs", "--lpips", "alex:" + (t / "alex.safetensors").string(), "--out",
+                                  (t / "out").string()});
+  REQUIRE_MESSAGE(result.code == 0, result.err);
+  double sum = 0;
+  for (int m = 0; m < 3; ++m)
+    sum += model(image_tensor(hash_image(m, edge, edge), edge, edge, 1 / 127.5, -1, DType::f32), image_tensor(hash_image(5 + m, edge, edge), edge, edge, 1 / 127.5, -1, DType::f32)).value().item() / 3;
+  CHECK(near(std::stod(cell(t / "out", "lpips", "value")), sum, 1e-5));
+  CHECK(cell(t / "out", "lpips", "features") == "lpips alex " + checksum(state_dict(model)));
+  CHECK(cell(t / "out", "psnr", "features").empty());
 }
 
 TEST_CASE("bad input is one line that names it") {
