@@ -9,6 +9,7 @@
 #include "flowmap/metrics/kernel_distance.h"
 #include "flowmap/training/picture_sets/set_pairs.h"
 #include "flowmap/training/picture_sets/set_scores.h"
+#include "tensor/collectives/threads.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
@@ -160,6 +161,26 @@ TEST_CASE("a stop in the middle loses at most one file, and a damaged file is co
   CHECK(s.see(s.t / "a").id == whole.id);
   CHECK(*s.corner.seen == 600);
   CHECK(s.log.warnings.size() == 3);
+}
+
+TEST_CASE("two ranks divide the images among them, and both have the whole result") {
+  Seeing s;
+  draw_set(s.t / "a", 300);
+  const SeenSet alone = seen_set(*open_picture_set((s.t / "a").string()), Corner().features(), {.cache = s.t / "alone"}, s.alone, s.log);
+  std::vector<SeenSet> sets(2);
+  std::vector<std::int64_t> seen(2);
+  run_ranks(2, [&](Communicator& ranks) {
+    const auto r = static_cast<std::size_t>(ranks.rank());
+    Corner corner;
+    Silent log;
+    sets[r] = seen_set(*open_picture_set((s.t / "a").string()), corner.features(), {.cache = s.t / "features"}, ranks, log);
+    seen[r] = *corner.seen;
+  });
+  CHECK(seen == std::vector<std::int64_t>{128 + 44, 128});               // files 0 and 2, and file 1
+  for (const SeenSet& set : sets) {
+    CHECK(set.id == alone.id);
+    CHECK(set.vectors.to_vector<float>() == alone.vectors.to_vector<float>());
+  }
 }
 
 TEST_CASE("images of two sizes are named, also across stored files") {
