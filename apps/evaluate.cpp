@@ -83,7 +83,9 @@ int main(int argc, char** argv) {
        .examples = {{"the flow map in one, two and four calls",
                      "evaluate --config configs/quickstart.toml --out runs/quickstart --stage last --calls 1,2,4"},
                     {"everything but the teacher, which takes longest",
-                     "evaluate --config configs/quickstart.toml --out runs/quickstart --no-teacher --samples 10000"}},
+                     "evaluate --config configs/quickstart.toml --out runs/quickstart --no-teacher --samples 10000"},
+                    {"in the features of FID's Inception instead of the judge's",
+                     "evaluate --config configs/quickstart.toml --out runs/quickstart --evaluate.features inception:FILE --evaluate.preparation half-pixel"}},
        .own_config = [](const std::string& out) { return stored_config(out); },
        .unlisted = entries_besides({"seed", "guidance", "guidance_from", "guidance_to", "class_names", "judge_weights", "evaluate"}), .listed_by = lists_all_entries},
       score_run);

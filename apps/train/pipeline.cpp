@@ -15,6 +15,7 @@
 #include "flowmap/training/chain/feature_rows.h"
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/stages.h"
+#include "flowmap/training/published_features.h"
 #include "flowmap/training/move_aside.h"
 #include "nn/training/ranks.h"
 #include "tensor/io/atomic_file.h"
@@ -45,13 +46,20 @@ std::string stamp_of(const std::string& where) {
   return fmt::format("{} {} {}", where, size, time);
 }
 
+// Features other than the usual ones, and the state of their file.
+std::string features_asked(const EvaluateConfig& c) {
+  if (c.features.empty()) return "";
+  const std::string file = parse_features(c.features).file;
+  return " features " + c.features + (file.empty() ? "" : " " + stamp_of(file)) + (c.preparation.empty() ? "" : " " + c.preparation);
+}
+
 // The inputs of an evaluation of the whole run: each stage's newest checkpoint, by a checksum of its description, or the file in its place;
 // the test split; and the requested scores.
 std::string evaluated(const TrainingRun& run) {
   const Recipe& r = run.recipe();
   const EvaluateConfig& c = r.evaluate;
   std::string line = fmt::format("samples {} reference {} k {} calls {} teacher {} {}{} seed {} guidance {} test {}, weights:", c.samples, c.reference, c.k, c.steps,
-                                 c.teacher, c.teacher_points, c.features.empty() ? "" : " features " + c.features, r.seed, r.guidance, fingerprint(*open_source(r.data, Split::test)));
+                                 c.teacher, c.teacher_points, features_asked(c), r.seed, r.guidance, fingerprint(*open_source(r.data, Split::test)));
   if (r.guidance_from > 0 || r.guidance_to < 1) line += fmt::format(" guided from {} to {}", r.guidance_from, r.guidance_to);
   for (const StageSpec& s : stage_table()) {
     if (s.is_given(r)) {

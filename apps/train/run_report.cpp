@@ -26,8 +26,8 @@ void add_scores(HtmlReport& report, const std::vector<Score>& scores, std::size_
   report.heading("Scores");
   if (scores.empty()) return report.paragraph("There are no scores yet: the program evaluate computes them.");
   report.paragraph(
-      "Images are compared with real test images (the reference) in the features of a classifier that no generator saw, the judge: Frechet distance, "
-      "kernel distance (KID), precision and recall. Accuracy is the share of samples that the judge assigns to the requested class. Other samples "
+      "Images are compared with real test images (the reference) in features: those of a classifier that no generator saw, the judge, or of the network that the "
+      "column names. Distances in different features cannot be compared. Accuracy is the share of samples that the judge assigns to the requested class. Other samples "
       "are compared by the energy distance between their values. Equal distributions have distance 0. The Frechet distance of few samples is too large: compare rows with equal numbers of samples.");
   std::vector<std::string> head;
   std::vector<std::vector<std::string>> rows(scores.size());

@@ -6,6 +6,7 @@
 
 #include "flowmap/metrics/factor.h"
 #include "flowmap/metrics/numpy_random.h"
+#include "flowmap/metrics/spread.h"
 #include "tensor/error.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/index.h"
@@ -99,12 +100,8 @@ FrechetError frechet_error(const Tensor& generated, const FrechetReference& refe
   NumpyRandom random(seed);
   std::vector<double> distances;
   for (int i = 0; i < halves; ++i) distances.push_back(distance_of_random_rows(generated, half, random, reference));
-  FrechetError out{.halves = halves};
-  for (const double d : distances) out.mean_of_halves += d / halves;
-  double squares = 0;
-  for (const double d : distances) squares += (d - out.mean_of_halves) * (d - out.mean_of_halves) / (halves - 1);
-  out.deviation = std::sqrt(squares * static_cast<double>(half) / static_cast<double>(n - half));
-  return out;
+  const Spread of_halves = spread_of(distances, 1);
+  return {.deviation = of_halves.deviation * std::sqrt(static_cast<double>(half) / static_cast<double>(n - half)), .mean_of_halves = of_halves.mean, .halves = halves};
 }
 
 }  // namespace fm

@@ -8,6 +8,7 @@
 
 #include "flowmap/metrics/frechet.h"
 #include "flowmap/metrics/numpy_random.h"
+#include "flowmap/metrics/spread.h"
 #include "tensor/error.h"
 #include "tensor/parallel.h"
 
@@ -95,11 +96,8 @@ InceptionScore inception_score(const Tensor& logits, const InceptionSplits& spli
     out.splits.push_back(here.dtype() == DType::f64 ? score_of_rows(here.data<double>(), classes, some, end - begin)
                                                     : score_of_rows(here.data<float>(), classes, some, end - begin));
   }
-  const auto count = static_cast<double>(out.splits.size());
-  for (const double score : out.splits) out.mean += score / count;
-  double squares = 0;
-  for (const double score : out.splits) squares += (score - out.mean) * (score - out.mean) / count;
-  out.deviation = std::sqrt(squares);
+  const Spread spread = spread_of(out.splits);
+  out.mean = spread.mean, out.deviation = spread.deviation;
   return out;
 }
 

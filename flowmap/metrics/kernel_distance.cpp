@@ -1,7 +1,6 @@
 #include "flowmap/metrics/kernel_distance.h"
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <vector>
 
@@ -76,7 +75,7 @@ double kernel_distance(const Tensor& x, const Tensor& y) {
   return kernel_distance_of(x.to(type), y.to(type));
 }
 
-KernelEstimate kernel_distance_of_subsets(const Tensor& x, const Tensor& y, const KernelSubsets& subsets) {
+Spread kernel_distance_of_subsets(const Tensor& x, const Tensor& y, const KernelSubsets& subsets) {
   if (subsets.subsets < 1 || subsets.rows < 2)
     throw ConfigError("kernel_distance_of_subsets: " + std::to_string(subsets.subsets) + " subsets of " + std::to_string(subsets.rows) +
                       " rows: at least 1 subset of 2 rows is needed");
@@ -89,13 +88,7 @@ KernelEstimate kernel_distance_of_subsets(const Tensor& x, const Tensor& y, cons
     const std::vector<std::int64_t> of_x = random.choice(a.dim(0), subsets.rows), of_y = random.choice(b.dim(0), subsets.rows);
     distances.push_back(kernel_distance_of(chosen_rows(a, of_x), chosen_rows(b, of_y)));
   }
-  const auto count = static_cast<double>(subsets.subsets);
-  KernelEstimate out;
-  for (const double d : distances) out.mean += d / count;
-  double squares = 0;
-  for (const double d : distances) squares += (d - out.mean) * (d - out.mean) / count;
-  out.deviation = std::sqrt(squares);
-  return out;
+  return spread_of(distances);
 }
 
 }  // namespace fm

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "flowmap/metrics/spread.h"
 #include "tensor/tensor.h"
 
 namespace fm {
@@ -23,15 +24,11 @@ struct KernelSubsets {
   std::uint32_t seed = 2020;
 };
 
-struct KernelEstimate {
-  double mean = 0, deviation = 0;   // over subsets; the deviation divides by the number of subsets
-};
-
 // Kernel distances of random subsets, as torch-fidelity computes them: for each subset, `rows` rows of x and then `rows` rows of y are
 // drawn without replacement from one NumpyRandom(seed). torch-fidelity's first input, x, is the generated set. The result agrees with
 // torch-fidelity's to the rounding of its f32 kernel. The deviation is that of one subset, not the error of the mean. Costs 3 subsets
 // rows^2 D multiplications. ShapeError if a set has fewer than `rows` rows or the widths differ; ConfigError unless subsets >= 1 and rows
 // >= 2. Error names the first row that is not finite.
-KernelEstimate kernel_distance_of_subsets(const Tensor& x, const Tensor& y, const KernelSubsets& subsets = {});
+Spread kernel_distance_of_subsets(const Tensor& x, const Tensor& y, const KernelSubsets& subsets = {});
 
 }  // namespace fm

@@ -17,6 +17,9 @@ struct FeatureSets {
   const Tensor& generated;     // (m, D) f32
   int neighbours = 3;
   Shape sample = {};           // shape of a sample, if its features are its values, in order; rank 0: other features
+  // Further outputs of FID's Inception; undefined or null for other features.
+  const GaussianFit* real_spatial_fit = nullptr;
+  Tensor spatial = {}, logits = {};  // of the generated samples: (m, 2023), (m, 1008)
 };
 
 // One number of a metric.

@@ -60,11 +60,6 @@ template <class F> Seen seen_in_groups(const Tensor& samples, const std::string&
   return {all(vectors), {}, all(spatial), all(logits)};
 }
 
-std::pair<std::string, std::string> kind_and_file(const std::string& text) {
-  const std::size_t colon = text.find(':');
-  return colon == std::string::npos ? std::pair(text, std::string()) : std::pair(text.substr(0, colon), text.substr(colon + 1));
-}
-
 // One u8 image (3,H,W) -> the planes of the resized image.
 std::vector<std::uint8_t> resized_for_dinov2(const std::uint8_t* planes, int height, int width) {
   const Image small = pillow_resize(image_from_planes(planes, 3, height, width), dinov2_side, dinov2_side, PillowFilter::bicubic);
@@ -107,15 +102,22 @@ Features dinov2_features(std::shared_ptr<const Dinov2Features> net) {
           }, false, pillow_preparation};
 }
 
+FeaturesText parse_features(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  return colon == std::string::npos ? FeaturesText{text, {}} : FeaturesText{text.substr(0, colon), text.substr(colon + 1)};
+}
+
+std::string to_text(const FeaturesText& features) { return features.file.empty() ? features.network : features.network + ":" + features.file; }
+
 bool names_published_features(const std::string& text) {
-  const auto [kind, file] = kind_and_file(text);
-  return !file.empty() && (kind == inception_kind || kind == dinov2_kind);
+  const auto [network, file] = parse_features(text);
+  return !file.empty() && (network == inception_kind || network == dinov2_kind);
 }
 
 Features open_published_features(const std::string& text, const std::string& preparation, const Warn& warn) {
   if (!names_published_features(text)) throw ConfigError(fmt::format("features \"{}\" must be {}:FILE or {}:FILE", text, inception_kind, dinov2_kind));
-  const auto [kind, file] = kind_and_file(text);
-  if (kind == inception_kind) {
+  const auto [network, file] = parse_features(text);
+  if (network == inception_kind) {
     const InceptionInput input = preparation.empty() ? InceptionInput::tf1 : inception_input(preparation);
     return inception_features(std::make_shared<const Inception>(load_inception(file, warn)), input);
   }

@@ -25,6 +25,13 @@ namespace fm {
 Features inception_features(std::shared_ptr<const Inception> net, InceptionInput input);
 Features dinov2_features(std::shared_ptr<const Dinov2Features> net);
 
+// "inception:FILE" in parts. Without a colon the file is empty.
+struct FeaturesText {
+  std::string network, file;
+};
+FeaturesText parse_features(const std::string& text);
+std::string to_text(const FeaturesText& features);
+
 // Whether the text has one of the forms above.
 bool names_published_features(const std::string& text);
 

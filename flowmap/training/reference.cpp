@@ -83,7 +83,9 @@ std::string fingerprint(const SampleSource& source, const Reference& r, const Fe
 }
 
 NamedTensors tensors_of(const Reference& r) {
-  return {{"features", r.features}, {"classes", Tensor::from(r.classes, {static_cast<std::int64_t>(r.classes.size())})}};
+  NamedTensors out{{"features", r.features}, {"classes", Tensor::from(r.classes, {static_cast<std::int64_t>(r.classes.size())})}};
+  if (r.spatial.defined()) out.emplace_back("spatial", r.spatial);
+  return out;
 }
 
 // Reads features and classes from the file. Returns false if the file does not exist, and with a warning if the contents do not match their checksum.
@@ -103,8 +105,10 @@ bool read_cache(const std::filesystem::path& file, Reference& r, Messages& log) 
     if (read.features.rank() != 2 || read.features.dim(0) != n || read.features.dtype() != DType::f32 || (classes.numel() > 0 && classes.shape() != Shape{n}))
       throw FileError("other sizes");
     read.classes = classes.to_vector<std::int64_t>();
+    if (stored.has("spatial")) read.spatial = stored["spatial"].clone();
+    if (read.spatial.defined() && (read.spatial.rank() != 2 || read.spatial.dim(0) != n)) throw FileError("other sizes");
     if (says("id") != r.id || says("checksum") != checksum(tensors_of(read))) throw FileError("wrong checksum");
-    r.features = read.features, r.classes = read.classes;
+    r.features = read.features, r.classes = read.classes, r.spatial = read.spatial;
     return true;
   } catch (const Error& e) {
     log.warning("{}: {}: the features are computed again", file.string(), e.what());
@@ -122,16 +126,18 @@ void write_cache(const std::filesystem::path& file, const Reference& r, const Fe
 }
 
 void compute(const SampleSource& source, const Features& features, Reference& r, Messages& log) {
-  std::vector<Tensor> vectors;
+  std::vector<Tensor> vectors, spatial;
   std::size_t done = 0;
   for_parts(source, r.rows, [&](const Rows& rows) {
     const Seen seen = features.see(read_rows(source, rows));
     vectors.push_back(seen.vectors);
+    if (seen.spatial.defined()) spatial.push_back(seen.spatial);
     r.classes.insert(r.classes.end(), seen.classes.begin(), seen.classes.end());
     log.status(fmt::format("reference: {}/{} images", done += rows.size(), r.rows.size()));
   });
   log.end_status();
   r.features = concat(vectors, 0);
+  if (!spatial.empty()) r.spatial = concat(spatial, 0);
   if (const std::int64_t bad = first_row_not_finite(r.features); bad >= 0)
     throw Error(fmt::format("the {}'s features of test image {} are not finite: its weights are damaged or its training diverged",
                             features.name, r.rows[static_cast<std::size_t>(bad)]));
@@ -157,6 +163,7 @@ Reference load_reference(const SampleSource& source, std::int64_t count, const F
   for (std::size_t i = 0; i < r.classes.size(); ++i) right += r.labels[i] == r.classes[i];
   r.accuracy = r.classes.empty() ? std::nan("") : static_cast<double>(right) / static_cast<double>(r.labels.size());
   r.fit = fit_gaussian(r.features);
+  if (r.spatial.defined()) r.spatial_fit = fit_gaussian(r.spatial);
   return r;
 }
 

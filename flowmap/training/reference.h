@@ -25,6 +25,8 @@ struct Reference {
   std::vector<std::int64_t> rows, labels, classes;  // rows of the split; classes: predicted by the features, or empty
   Tensor features;
   GaussianFit fit;
+  Tensor spatial;           // (n, 2023) of FID's Inception; undefined for other features
+  GaussianFit spatial_fit;  // of `spatial`, if that is defined
   std::string id;  // fingerprint: crc32c of the samples as features see them, labels, class names, and the features' fingerprint
   double accuracy = 0;  // share of `classes` that equal `labels`; NaN without classes
 };

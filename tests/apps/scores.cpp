@@ -176,6 +176,23 @@ TEST_CASE("a report shows, of equal evaluations, the newest score of the newest 
   CHECK(before[0].metric("frechet") == 2);
 }
 
+TEST_CASE("a report shows scores in several kinds of features; a judge that was trained again makes its old scores old") {
+  const auto in = [](const std::string& features, const std::string& fingerprint, double frechet, const std::string& checkpoint = "a") {
+    Score s = score_of("mfd", 1, frechet, 40, checkpoint);
+    s.features = features, s.judge = fingerprint, s.reference_id = features + fingerprint;
+    return s;
+  };
+  const auto shown = [](const std::vector<Score>& all) {
+    std::vector<double> out;
+    for (const Score& s : newest_scores(all)) out.push_back(s.metric("frechet"));
+    return out;
+  };
+  CHECK(shown({in("judge", "x", 1), in("inception tf1", "y", 2), in("inception clean", "y", 3)}) == std::vector<double>{1, 2, 3});
+  CHECK(shown({in("judge", "x", 1), in("inception tf1", "y", 2), in("judge", "z", 4)}) == std::vector<double>{2, 4});
+  CHECK(shown({in("", "x", 1), in("judge", "x", 2)}) == std::vector<double>{2});          // a row of an older program
+  CHECK(shown({in("judge", "x", 1), in("inception tf1", "y", 2), in("inception tf1", "y", 3, "b")}) == std::vector<double>{3});
+}
+
 TEST_CASE("scores by class belong to one score, and a report has a column for each class") {
   TempFolder folder;
   const auto csv = folder / "scores.csv";

@@ -89,7 +89,7 @@ TEST_CASE("kernel_distance refuses sets that it cannot compare; the list of metr
 
 TEST_CASE("kernel distances of random subsets agree with torch-fidelity and NumPy") {
   const auto golden = golden_rows(FM_TESTS_FOLDER "/golden/evaluation_metrics.txt");
-  const auto check = [](const KernelEstimate& e, double mean, double deviation, double tolerance) {
+  const auto check = [](const Spread& e, double mean, double deviation, double tolerance) {
     CHECK(near(e.mean, mean, tolerance));
     CHECK(near(e.deviation, deviation, tolerance));
   };
@@ -97,14 +97,14 @@ TEST_CASE("kernel distances of random subsets agree with torch-fidelity and NumP
   check(kernel_distance_of_subsets(x.to(DType::f64), y, {10, 40}), 0.213369360171, 0.0611788705075, 1e-11);       // torch-fidelity in f64
   check(kernel_distance_of_subsets(x, y, {10, 40}), golden.at("kid_10_40")[0], golden.at("kid_10_40")[1], 1e-5);
   check(kernel_distance_of_subsets(x_table(41, 5).to(DType::f64), y_table(37, 5).to(DType::f64), {7, 23, 11}), golden.at("kid_7_23")[0], golden.at("kid_7_23")[1], 1e-11);
-  const KernelEstimate one = kernel_distance_of_subsets(x_table(3, 1), y_table(2, 1), {1, 2, 0});
+  const Spread one = kernel_distance_of_subsets(x_table(3, 1), y_table(2, 1), {1, 2, 0});
   CHECK(near(one.mean, golden.at("kid_1_2")[0], 1e-5));
   CHECK(one.deviation == 0);
 }
 
 TEST_CASE("subsets of all rows have the kernel distance of all rows, and no deviation") {
   const Tensor x = x_table(50, 4).to(DType::f64), y = y_table(50, 4);
-  const KernelEstimate e = kernel_distance_of_subsets(x, y, {3, 50, 1});
+  const Spread e = kernel_distance_of_subsets(x, y, {3, 50, 1});
   CHECK(near(e.mean, kernel_distance(x, y), 1e-12));
   CHECK(near_zero(e.deviation, 1e-14));
 }

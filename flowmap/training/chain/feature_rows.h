@@ -13,6 +13,12 @@ Features open_features(TrainingRun& run);
 // Reads judge_weights and compares them with the recipe. FileError if they cannot be read or do not fit.
 void check_given_judge(TrainingRun& run);
 
+// The file of weights in evaluate.features; empty for features of the run's own.
+std::string file_of_features(const Recipe& recipe);
+
+// ConfigError if evaluate.features names no row of the list, or features that these samples do not have.
+void check_features(const Recipe& recipe);
+
 // Whether the recipe gives or trains the weights of the features. True for features without weights.
 bool has_features(const Recipe& recipe);
 

@@ -77,7 +77,7 @@ void TrainingRun::check_sources() const {
   for (const StageSpec& s : stage_table()) {
     if (s.loop == nullptr || s.steps(recipe_) > 0 || is_available(s)) continue;
     const StageSpec* later = first_that_needs(s, recipe_);
-    const bool evaluated = &s == decoder_stage(recipe_) && recipe_.has_judge();
+    const bool evaluated = &s == decoder_stage(recipe_) && has_features(recipe_);
     if (later == nullptr && !evaluated) continue;
     if (s.given == nullptr)
       throw ConfigError(fmt::format("pipeline: {0} begins from the stage {1}, but {1}.loop.steps is 0 and {2} has no trained {1}: set {1}.loop.steps",
@@ -94,6 +94,7 @@ void TrainingRun::check_given_weights() {
   const auto exists = [](const std::string& file) { return !file.empty() && std::filesystem::exists(weights_and_part(file).first); };
   run_space().check_given();
   if (exists(recipe_.judge_weights)) check_given_judge(*this);
+  if (exists(file_of_features(recipe_))) open_features(*this);
   if (exists(recipe_.teacher_weights)) load_teacher();
   if (exists(recipe_.stats_file)) given_stats();
 }

@@ -6,6 +6,7 @@
 
 #include "data/report/csv.h"
 #include "data/source.h"
+#include "flowmap/training/chain/feature_rows.h"
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/stages.h"
 #include "nn/models/presets.h"
@@ -111,6 +112,7 @@ void Recipe::resolve() {
   teacher_share(mft.velocity);
   teacher_share(map.velocity);
   parse_steps(evaluate.steps);
+  check_features(*this);
   mft.velocity = mft.velocity.empty() ? "one-point" : mft.velocity;
   fm.objective.labels.null_label = cmt.objective.labels.null_label = mfd.objective.labels.null_label = mft.objective.labels.null_label =
       classes;

@@ -162,11 +162,9 @@ struct MapStage {
   }
 };
 
-std::vector<std::string> features_names();                         // the names in the list of feature_rows.cpp
-
 struct EvaluateConfig {
   std::int64_t samples = 2000, reference = 0, teacher_points = 50, batch = 500, k = 3;
-  std::string steps = "1,2", features;
+  std::string steps = "1,2", features, preparation;
   bool teacher = true;
   template <class V> void visit(V&& v) {
     v("samples", samples, "number of generated samples, divided equally among the classes", range(10, 1e9), basic());
@@ -176,12 +174,12 @@ struct EvaluateConfig {
     v("k", k, "number of nearest neighbors for precision and recall", range(1, 1e6));
     v("steps", steps, "numbers of network calls to score the flow map with, comma-separated", flag("calls"), basic());
     v("teacher", teacher, "scores of the teacher, besides those of the other generators; false: the teacher is not scored");
-    std::vector<std::string> names = features_names();
-    names.emplace_back("");
     v("features", features,
-      "features that distances are measured in: judge, those of a classifier of images; values, the samples as they are; empty: judge for "
-      "images, else values",
-      ChoiceRule{names});
+      "features that distances are measured in: judge, those of a classifier of images; values, the samples as they are; inception:FILE (FID) or dinov2:FILE "
+      "(FD-DINOv2), those of a published network; empty: judge for images, else values",
+      value_as("judge|values|NETWORK:FILE"));
+    v("preparation", preparation, "resizing of images for features inception: tf1 (guided-diffusion), half-pixel (pytorch-fid), clean (clean-fid); empty: tf1",
+      one_of({"", "tf1", "half-pixel", "clean", "pillow"}));
   }
 };
 

@@ -38,7 +38,8 @@ std::vector<ScoreColumn> make_columns() {
       {"reference", "reference", "number of real test images that samples are compared with", false, &S::reference},
       {"reference_id", "", "fingerprint of the reference", false, &S::reference_id},
       {"reference_accuracy", "", "accuracy of the judge on the reference", false, &S::reference_accuracy, 1, 100, " %"},
-      {stage_name::judge, "", "crc32c of the judge's weights", false, &S::judge},
+      {"features", "features", "features that distances are measured in", false, &S::features},
+      {stage_name::judge, "", "fingerprint of the features: crc32c of the judge's weights", false, &S::judge},
       {"date", "", "when the score was computed, UTC", false, &S::date},
   };
   std::vector<ScoreColumn> measured;

@@ -39,9 +39,10 @@ struct Score {
   std::int64_t classes = -1;
   std::string data;                  // the value of --data
   std::int64_t reference = -1;       // number of real test images that samples are compared with
-  std::string reference_id;          // fingerprint of the reference's images, their labels and the judge
+  std::string reference_id;          // fingerprint of the reference's images, their labels and the features
   double reference_accuracy = none;  // accuracy of the judge on the reference
-  std::string judge;                 // checksum of the judge's weights
+  std::string features;              // the features that distances are measured in: "judge", "values", "inception tf1"; empty in files of older programs
+  std::string judge;                 // the fingerprint of these features: the checksum of the judge's weights
   std::string date;                  // UTC, when the score was computed
 
   std::vector<ClassScore> by_class;  // one for each label; stored in a file of its own (score_file.h)

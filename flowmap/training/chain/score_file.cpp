@@ -156,7 +156,16 @@ void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scor
 namespace {
 
 // The weights and the data that a score is of.
-auto weights_of(const Score& s) { return std::tie(s.checkpoint, s.decoder, s.dtype, s.judge, s.data); }
+auto weights_of(const Score& s) { return std::tie(s.checkpoint, s.decoder, s.dtype, s.data); }
+
+// Rows of older programs do not say what their features are: those of the judge, or the values.
+std::string features_of(const Score& s) { return s.features.empty() ? (s.judge == "values" ? "values" : "judge") : s.features; }
+
+// Whether an older row has the newest weights. A judge that was trained again makes its old scores old.
+bool has_newest_weights(const Score& older, const std::vector<Score>& newer) {
+  const auto other_weights = [&](const Score& s) { return weights_of(s) != weights_of(older) || (features_of(s) == features_of(older) && s.judge != older.judge); };
+  return std::none_of(newer.begin(), newer.end(), other_weights);
+}
 
 // Whether two scores have the same settings. Rows of older programs lack some settings, and match every row with the same calls.
 bool same_question(const Score& a, const Score& b) {
@@ -164,12 +173,12 @@ bool same_question(const Score& a, const Score& b) {
   const bool unknown = a.samples < 0 || b.samples < 0;
   const auto alike = [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); };
   const bool guided_alike = alike(a.guidance, b.guidance) && alike(a.guidance_from, b.guidance_from) && alike(a.guidance_to, b.guidance_to);
-  return a.calls == b.calls && (unknown || (asked(a) == asked(b) && guided_alike));
+  return a.calls == b.calls && features_of(a) == features_of(b) && (unknown || (asked(a) == asked(b) && guided_alike));
 }
 
 // Whether the newer of two scores of the same weights replaces the older one: it has the same settings, or the images of the reference have changed.
 bool replaces(const Score& newer, const Score& older) {
-  return same_question(newer, older) || (newer.reference == older.reference && newer.reference_id != older.reference_id);
+  return same_question(newer, older) || (features_of(newer) == features_of(older) && newer.reference == older.reference && newer.reference_id != older.reference_id);
 }
 
 }  // namespace
@@ -180,7 +189,7 @@ std::vector<Score> newest_scores(const std::vector<Score>& all) {
   for (auto s = all.rbegin(); s != all.rend(); ++s) {
     std::vector<Score>& rows = shown[s->name];
     const auto hides = [&](const Score& newer) { return replaces(newer, *s); };
-    if (rows.empty() || (weights_of(rows.front()) == weights_of(*s) && std::none_of(rows.begin(), rows.end(), hides))) rows.push_back(*s);
+    if (has_newest_weights(*s, rows) && std::none_of(rows.begin(), rows.end(), hides)) rows.push_back(*s);
   }
   std::vector<Score> out;
   for (const Score& s : all) {

@@ -7,6 +7,7 @@
 #include "data/grid.h"
 #include "data/png.h"
 #include "flowmap/sampler.h"
+#include "flowmap/training/published_features.h"
 #include "nn/checkpoint.h"
 #include "nn/config/removed_options.h"
 #include "nn/config/toml_text.h"
@@ -114,6 +115,8 @@ void TrainingRun::check_given_files() {
   const bool perceptual = recipe_.decoder.lpips_weight > 0 && !recipe_.decoder.lpips_weights.empty();
   if (perceptual) lpips = parse_lpips(recipe_.decoder.lpips_weights);
   for (std::string* file : {&lpips.files.trunk, &lpips.files.heads}) given.emplace_back("decoder.lpips_weights", file);
+  FeaturesText features = parse_features(recipe_.evaluate.features);
+  given.emplace_back("evaluate.features", &features.file);
   for (const auto& [key, file] : given) {
     if (file->empty() || (file == &recipe_.class_names && *file == "imagenet")) continue;
     *file = located(*file).string();
@@ -123,6 +126,7 @@ void TrainingRun::check_given_files() {
     if (!keys.ends_with(key)) keys += (keys.empty() ? "" : ", ") + key;
   }
   if (perceptual) recipe_.decoder.lpips_weights = to_text(lpips);
+  recipe_.evaluate.features = to_text(features);
   if (!missing.empty() && !context_.launch.dry_run)
     throw FileError(fmt::format(
         "the recipe names files that do not exist: {}; put them there, or set {} to their paths (empty: this run trains or computes its own)", missing, keys));

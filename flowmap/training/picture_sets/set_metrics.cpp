@@ -99,7 +99,7 @@ void inception_adm(const Compared& c) { score_of(c, "is_adm", InceptionSplits::a
 void kid(const Compared& c) {
   KernelSubsets subsets;
   subsets.seed = c.settings.seed;
-  const KernelEstimate e = kernel_distance_of_subsets(c.samples.vectors, c.reference.images->vectors, subsets);
+  const Spread e = kernel_distance_of_subsets(c.samples.vectors, c.reference.images->vectors, subsets);
   c.add("kid", e.mean, e.deviation, fmt::format("{} subsets of {}, seed {}; error: deviation over subsets", subsets.subsets, subsets.rows, subsets.seed), c.real_images());
 }
 void kid_all(const Compared& c) { c.add("kid_all", kernel_distance(c.samples.vectors, c.reference.images->vectors), no_error, "all pairs", c.real_images()); }
