@@ -19,14 +19,14 @@ Image blank_image(int width, int height, int channels, std::uint8_t value) {
   return image;
 }
 
-Image without_alpha(Image image) {
+Image without_alpha(Image image, Alpha mode) {
   if (image.channels != 2 && image.channels != 4) return image;
   const int kept = image.channels - 1;
   Image out = blank_image(image.width, image.height, kept);
   const std::size_t count = std::size_t(image.width) * image.height;
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint8_t* in = image.pixels.data() + i * image.channels;
-    const int alpha = in[kept];
+    const int alpha = mode == Alpha::dropped ? 255 : in[kept];
     for (int c = 0; c < kept; ++c) out.pixels[i * kept + c] = std::uint8_t((in[c] * alpha + 255 * (255 - alpha) + 127) / 255);
   }
   return out;

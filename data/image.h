@@ -20,8 +20,10 @@ struct Image {
 // An image whose values are all `value`.
 Image blank_image(int width, int height, int channels, std::uint8_t value = 0);
 
-// Composites alpha over white: 2 channels become 1, 4 become 3. Other images are returned unchanged.
-Image without_alpha(Image image);
+enum class Alpha { over_white, dropped };
+
+// Composites alpha over white, or drops it: 2 channels become 1, 4 become 3. Other images are returned unchanged.
+Image without_alpha(Image image, Alpha alpha = Alpha::over_white);
 
 // Converts to 1 or 3 channels. Grey by Pillow's weights (ITU-R 601, 16-bit fixed point), RGB by repetition.
 Image with_channels(Image image, int channels);

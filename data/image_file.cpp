@@ -185,7 +185,7 @@ bool reads_webp() {
 #endif
 }
 
-Image decode_image(View bytes, const std::string& name, int channels) {
+Image decode_image(View bytes, const std::string& name, int channels, Alpha alpha) {
   if (bytes.empty()) fail(name, "empty file");
   Image image;
   if (is_png(bytes)) {
@@ -197,7 +197,9 @@ Image decode_image(View bytes, const std::string& name, int channels) {
   } else {
     fail(name, "neither a PNG, a JPEG nor a WebP file");
   }
-  return channels == 0 ? without_alpha(std::move(image)) : with_channels(std::move(image), channels);
+  image = without_alpha(std::move(image), alpha);
+  if (channels == 0) return image;
+  return with_channels(std::move(image), channels);
 }
 
 bool is_intact_png(const std::filesystem::path& path) {

@@ -11,11 +11,11 @@
 
 namespace fm {
 
-// `channels` 1 or 3 converts; 0 keeps the file's channels (alpha is composited over white). FileError names the file and the reason.
+// `channels` 1 or 3 converts; 0 keeps the file's channels, without alpha. FileError names the file and the reason.
 Image read_image(const std::filesystem::path& path, int channels = 0);
 
 // The same from memory; `name` is for the error message.
-Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, int channels = 0);
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, int channels = 0, Alpha alpha = Alpha::over_white);
 
 // Whether this build reads WebP.
 bool reads_webp();

@@ -21,16 +21,10 @@ namespace fs = std::filesystem;
 
 std::span<const std::uint8_t> as_bytes(const std::string& text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
 
-// The header of a PNG (RFC 2083, 4.1.1): bits of a sample and whether it has alpha. Other formats have 8 bits; their alpha is not looked at.
-struct Depth {
-  int bits = 8;
-  bool alpha = false;
-};
-
-Depth depth_of(const std::string& bytes) {
-  constexpr std::size_t bits_at = 24, color_at = 25;
-  if (bytes.size() <= color_at || !bytes.starts_with("\x89PNG")) return {};
-  return {static_cast<unsigned char>(bytes[bits_at]), (bytes[color_at] & 4) != 0};
+// The bits of a sample, from the header of a PNG (RFC 2083, 4.1.1). Other formats have 8 bits.
+int depth_of(const std::string& bytes) {
+  constexpr std::size_t bits_at = 24;
+  return bytes.size() > bits_at && bytes.starts_with("\x89PNG") ? static_cast<unsigned char>(bytes[bits_at]) : 8;
 }
 
 class FolderSet : public PictureSet {
@@ -45,8 +39,6 @@ class FolderSet : public PictureSet {
     if (files_.front().find('/') == std::string::npos && beside > 0)
       notes_.push_back(fmt::format("{}: {} subfolder{} left out, because the folder itself has images", folder.string(), beside, beside == 1 ? " is" : "s are"));
     if (foreign_ > 0) notes_.push_back(fmt::format("{}: {} image{} of other formats left out: only {} are read", folder.string(), foreign_, foreign_ == 1 ? " is" : "s are", readable_endings()));
-    const std::string first = bytes(0);
-    if (depth_of(first).alpha) notes_.push_back(fmt::format("{}: {} has an alpha channel, which is composited over white; other programs drop it", folder.string(), member(0)));
   }
 
   std::string name() const override { return folder_.string(); }
@@ -57,9 +49,9 @@ class FolderSet : public PictureSet {
   std::string bytes(std::int64_t i) const override { return read_file(folder_ / member(i)); }
   Image decoded(const std::string& bytes, std::int64_t i) const override {
     const std::string place = (folder_ / member(i)).string();
-    if (const int bits = depth_of(bytes).bits; bits > 8)
+    if (const int bits = depth_of(bytes); bits > 8)
       throw FileError(fmt::format("{}: {} bits a channel: metrics are defined for 8 bits, and programs reduce to them in different ways: convert the image first", place, bits));
-    return decode_image(as_bytes(bytes), place);
+    return decode_image(as_bytes(bytes), place, 0, Alpha::dropped);
   }
   const std::vector<std::string>& notes() const override { return notes_; }
 

@@ -31,8 +31,8 @@ class PictureSet {
 // taken in the byte order of their names; those of its subfolders only if the folder itself has none. The array of a .npz is arr_0, or its only array.
 //
 // ConfigError: `path` is empty. FileError: no such file, no images, another type or shape. bytes() and decoded() throw a FileError that names the image: if it
-// cannot be read or is damaged, and for 16 bits a channel, because programs reduce these to 8 bits in different ways. Alpha is composited over white, with a
-// note if the first image has it.
+// cannot be read or is damaged, and for 16 bits a channel, because programs reduce these to 8 bits in different ways. Alpha is dropped, as by
+// Pillow's convert("RGB"), with which the published programs read.
 std::shared_ptr<const PictureSet> open_picture_set(const std::string& path);
 
 }  // namespace fm

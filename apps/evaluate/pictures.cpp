@@ -28,16 +28,7 @@ class Evaluation {
   Evaluation(const PicturesCommand& c, Context& context) : c_(c), context_(context) {}
 
   void open() {
-    if (c_.samples.empty() && (c_.reference.empty() || c_.write_statistics.empty()))
-      throw ConfigError("evaluate pictures needs --samples DIR|FILE and --reference DIR|FILE, or --reference and --write-statistics FILE.npz");
-    if (c_.reference.empty() && c_.write_statistics.empty() && !needs_no_reference()) throw ConfigError("--reference DIR|FILE is missing: the images or statistics to compare with");
-    if (c_.features.empty() && !c_.pairs)
-      throw ConfigError("--features is missing: inception:FILE (FID's weights) or dinov2:FILE, or give --pairs for PSNR and SSIM");
-    check_set_metrics(c_.metrics);
-    if (c_.features.empty() && !(c_.metrics.empty() && c_.write_statistics.empty()))
-      throw ConfigError("--metrics and --write-statistics need --features: inception:FILE (FID's weights) or dinov2:FILE");
-    if (c_.halves == 1) throw ConfigError("--halves 1: a deviation needs at least 2 halves: give 0 for none");
-    if (!c_.lpips.empty() && !c_.pairs) throw ConfigError(fmt::format("--lpips {} measures pairs: add --pairs", c_.lpips));
+    check();
     if (!c_.samples.empty()) samples_ = opened(c_.samples);
     if (!c_.reference.empty()) open_reference();
     if (!c_.write_statistics.empty() && statistics_.features) throw ConfigError(fmt::format("--write-statistics {}: the reference {} already has statistics: give images", c_.write_statistics, c_.reference));
@@ -60,6 +51,21 @@ class Evaluation {
   }
 
  private:
+  // Refuses options that contradict each other, before any file is opened.
+  void check() const {
+    if (c_.samples.empty() && (c_.reference.empty() || c_.write_statistics.empty()))
+      throw ConfigError("evaluate pictures needs --samples DIR|FILE and --reference DIR|FILE, or --reference and --write-statistics FILE.npz");
+    if (c_.reference.empty() && c_.write_statistics.empty() && !needs_no_reference()) throw ConfigError("--reference DIR|FILE is missing: the images or statistics to compare with");
+    if (c_.features.empty() && !c_.pairs)
+      throw ConfigError("--features is missing: inception:FILE (FID's weights) or dinov2:FILE, or give --pairs for PSNR and SSIM");
+    check_set_metrics(c_.metrics);
+    if (c_.features.empty() && !(c_.metrics.empty() && c_.write_statistics.empty()))
+      throw ConfigError("--metrics and --write-statistics need --features: inception:FILE (FID's weights) or dinov2:FILE");
+    if (c_.halves == 1) throw ConfigError("--halves 1: a deviation needs at least 2 halves: give 0 for none");
+    if (!c_.lpips.empty() && !c_.pairs) throw ConfigError(fmt::format("--lpips {} measures pairs: add --pairs", c_.lpips));
+    if (c_.features.empty() && !c_.preparation.empty()) throw ConfigError(fmt::format("--preparation {} is for images that --features sees: leave it out, or give --features", c_.preparation));
+  }
+
   // The Inception Score alone compares with nothing.
   bool needs_no_reference() const {
     return !c_.metrics.empty() && std::all_of(c_.metrics.begin(), c_.metrics.end(), [](const std::string& m) { return m == "is" || m == "is_adm"; });
@@ -67,8 +73,10 @@ class Evaluation {
 
   // Checksum of the statistics, fingerprint of the images.
   static std::string id_of(const SetReference& r) {
-    const auto& fit = r.statistics.features;
-    const std::string statistics = fit ? checksum(NamedTensors{{"mu", fit->mean}, {"sigma", fit->covariance}}) : "", images = r.images ? r.images->id : "";
+    NamedTensors fits;
+    if (const auto& fit = r.statistics.features) fits.emplace_back("mu", fit->mean), fits.emplace_back("sigma", fit->covariance);
+    if (const auto& fit = r.statistics.spatial) fits.emplace_back("mu_s", fit->mean), fits.emplace_back("sigma_s", fit->covariance);
+    const std::string statistics = fits.empty() ? "" : checksum(fits), images = r.images ? r.images->id : "";
     return statistics + (statistics.empty() || images.empty() ? "" : " ") + images;
   }
 
@@ -98,11 +106,19 @@ class Evaluation {
     return c_.metrics.empty() || std::any_of(names.begin(), names.end(), [&](const std::string& m) { return std::find(c_.metrics.begin(), c_.metrics.end(), m) != c_.metrics.end(); });
   }
 
-  SeenSet seen(const PictureSet& set, const Features& features) const {
+  // spatial, logits: whether these outputs are kept in memory.
+  SeenSet seen(const PictureSet& set, const Features& features, bool spatial, bool logits) const {
     ImageProgress progress(context_.log, "features of " + set.name(), set.count_up_to(c_.limit));
     progress.begin(0);
-    return seen_set(set, features, {.cache = std::filesystem::path(c_.out) / "features", .limit = c_.limit, .spatial = !c_.write_statistics.empty() || wants({"sfid"}), .logits = wants({"is", "is_adm"}),
+    return seen_set(set, features, {.cache = std::filesystem::path(c_.out) / "features", .limit = c_.limit, .spatial = spatial, .logits = logits,
                      .progress = [&](std::int64_t done) { progress.at(done); }}, *context_.ranks, context_.log);
+  }
+
+  // The images of the reference pass the network only if a metric or the statistics read them.
+  void see_reference(SetReference& to, const Features& features) const {
+    const ReferenceInputs inputs = reference_inputs(c_.metrics, statistics_);
+    const bool written = !c_.write_statistics.empty();
+    if (reference_ && (inputs.images || written)) to.images = seen(*reference_, features, inputs.spatial || written, false);
   }
 
   SetScore row(const SetNumber& number) const {
@@ -141,15 +157,19 @@ class Evaluation {
       refuse_other_weights(statistics_, features, c_.reference);
     }
     SetReference reference{.name = c_.reference, .id = {}, .images = {}, .statistics = statistics_};
-    if (reference_) reference.images = seen(*reference_, features);
+    see_reference(reference, features);
     reference.id = id_of(reference);
     if (!samples_) return write_statistics_of(*reference.images, features);
-    const SeenSet samples = seen(*samples_, features);
+    const SeenSet samples = seen(*samples_, features, wants({"sfid"}) || (!c_.write_statistics.empty() && !reference.images), wants({"is", "is_adm"}));
     if (!c_.write_statistics.empty()) write_statistics_of(reference.images ? *reference.images : samples, features);
     if (!context_.ranks.first()) return;
     const std::vector<std::string> metrics = c_.metrics.empty() ? usual_set_metrics(samples, reference) : c_.metrics;
     if (metrics.empty()) throw ConfigError("nothing can be measured: " + why_no_set_metric(samples, reference));
-    const SetResults results = measured_set(features.name, samples, reference, metrics, {.seed = narrow<std::uint32_t>(c_.seed, "--seed"), .halves = narrow<int>(c_.halves, "--halves")});
+    const SetResults results = measured_set(features.name, samples, reference, metrics,
+                                            {.seed = narrow<std::uint32_t>(c_.seed, "--seed"), .halves = narrow<int>(c_.halves, "--halves"),
+                                             .begins = [&](const std::string& metric) { context_.log.status("measuring " + metric); }});
+    context_.log.end_status();
+    context_.log.info("features {}", features.fingerprint);
     for (const SetNumber& number : results.numbers) {
       SetScore score = row(number);
       score.samples_id = samples.id, score.reference_id = reference.id, score.features = features.fingerprint;
@@ -157,7 +177,7 @@ class Evaluation {
       if (number.reference_count == no_reference) score.reference.clear(), score.reference_id.clear();
       scores_.push_back(score);
     }
-    limits_ = limits_of(samples, reference), limit_ = results.limit;
+    limits_ = limits_of(metrics, samples, reference), limit_ = results.limit;
   }
 
   void write_statistics_of(const SeenSet& set, const Features& features) const {

@@ -16,7 +16,7 @@ struct DensityCoverage {
 };
 
 // real (n, D), generated (m, D), f32. Balls are open, and distances are decided as in precision_recall (frechet.h). Costs n (n + m) D
-// multiplications in f32; memory beside the features: 512 rows of distances.
+// multiplications in f32; memory beside the features: two copies of them in f32, and 512 rows of distances.
 // ShapeError if the widths differ, k < 1, the real set has k rows or fewer, or the generated set none. Error names the first row that is
 // not finite.
 DensityCoverage density_coverage(const Tensor& real, const Tensor& generated, int k = 5);

@@ -34,7 +34,7 @@ enum class Ball { closed, open };   // whether a ball includes its surface
 // real (n, D), generated (m, D), f32. The radius of a sample is the distance to the k-th nearest other sample of its own set; a duplicate
 // is another sample, at distance 0. guided-diffusion and torch-fidelity use k = 3 and closed balls, prdc and dgm-eval k = 5 and open ones.
 // |x - y|^2, summed in f64 over j = 0 .. D-1, decides whether a sample is inside, so ties and duplicates are exact. Products in f32 only
-// find the pairs for which this sum is needed. Memory beside the features: 512 rows of distances. ShapeError if the widths differ or a set
+// find the pairs for which this sum is needed. Memory beside the features: two copies of them in f32, and 512 rows of distances. ShapeError if the widths differ or a set
 // has k rows or fewer. Error names the first row that is not finite.
 PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, int k = 3, Ball ball = Ball::closed);
 

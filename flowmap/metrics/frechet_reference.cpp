@@ -8,6 +8,7 @@
 #include "flowmap/metrics/numpy_random.h"
 #include "flowmap/metrics/spread.h"
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/index.h"
 #include "tensor/ops/matmul.h"
@@ -41,6 +42,7 @@ void check_rows(const char* metric, const Tensor& features, std::int64_t least) 
 }
 
 double distance_of_random_rows(const Tensor& features, std::int64_t count, NumpyRandom& random, const FrechetReference& reference) {
+  check_interrupt();
   const Tensor rows = Tensor::from(random.choice(features.dim(0), count), {count});
   return reference.distance(gather(features, rows.to(features.device())));
 }
@@ -79,10 +81,12 @@ double FrechetReference::distance(const Tensor& features) const {
   return sum_squares(mean_ - mean) + trace_ + sum_squares(factor) - 2 * trace_of_root(factor_, factor);
 }
 
+std::int64_t smallest_of_limit(std::int64_t n) { return std::min<std::int64_t>(5000, std::max<std::int64_t>(2, n / 10)); }
+
 FrechetLimit frechet_infinity(const Tensor& generated, const FrechetReference& reference, std::uint32_t seed, int sizes) {
   if (sizes < 2) throw ConfigError("frechet_infinity: a line needs at least 2 sizes, not " + std::to_string(sizes));
   check_rows("frechet_infinity", generated, 20);
-  const std::int64_t n = generated.dim(0), first = std::min<std::int64_t>(5000, std::max<std::int64_t>(2, n / 10));
+  const std::int64_t n = generated.dim(0), first = smallest_of_limit(n);
   NumpyRandom random(seed);
   FrechetLimit limit;
   for (int i = 0; i < sizes; ++i) {

@@ -47,6 +47,9 @@ struct FrechetLimit {
 // finite.
 FrechetLimit frechet_infinity(const Tensor& generated, const FrechetReference& reference, std::uint32_t seed = 2020, int sizes = 15);
 
+// The smallest count of n samples: min(5000, max(2, n/10)).
+std::int64_t smallest_of_limit(std::int64_t n);
+
 struct FrechetError {
   double deviation = 0;          // standard error of the distance of all n samples
   double mean_of_halves = 0;     // mean distance of the halves, above the distance of all samples by the bias of n/2 samples

@@ -7,6 +7,7 @@
 #include "flowmap/metrics/frechet.h"
 #include "flowmap/metrics/numpy_random.h"
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 #include "tensor/ops/index.h"
 #include "tensor/ops/matmul.h"
 #include "tensor/parallel.h"
@@ -33,6 +34,7 @@ double mean_kernel(const Tensor& x, const Tensor& y, bool other) {
   const double width = static_cast<double>(x.dim(1));
   double total = 0;
   for (std::int64_t begin = 0; begin < n; begin += kernel_rows) {
+    check_interrupt();
     const std::int64_t end = std::min(n, begin + kernel_rows);
     const Tensor products = matmul(x.slice(0, begin, end), y.transpose(0, 1)).to(Device{}).contiguous();
     std::vector<double> sums(static_cast<std::size_t>(end - begin));

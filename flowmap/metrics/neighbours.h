@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "flowmap/metrics/frechet.h"
+#include "tensor/interrupt.h"
 #include "tensor/parallel.h"
 #include "tensor/tensor.h"
 
@@ -49,6 +50,7 @@ class DistanceBounds {
 template <class F>
 void for_each_row_of_bounds(const SearchPoints& a, const SearchPoints& b, const F& f) {
   for (std::int64_t begin = 0; begin < a.count(); begin += DistanceBounds::rows) {
+    check_interrupt();
     const std::int64_t end = std::min(a.count(), begin + DistanceBounds::rows);
     const DistanceBounds bounds(a, begin, end, b);
     parallel_for(end - begin, b.count() * 4, [&](std::int64_t r) { f(begin + r, bounds); });

@@ -21,6 +21,14 @@ constexpr double position_offset = 0.1;
 constexpr const char* position_name = "embeddings.position_embeddings";
 constexpr const char* published_file = "dinov2_vitl14_pretrain.pth";
 
+Weights loaded(const std::string& where, const Warn& warn) {
+  try {
+    return load_part(where, weights_part::encoder, warn, true);
+  } catch (const FileError& e) {
+    throw FileError(fmt::format("{}; FD-DINOv2 is read from {} of facebookresearch/dinov2", e.what(), published_file));
+  }
+}
+
 // The published size of this width: S, B or L.
 std::string size_of_width(const Weights& weights, std::int64_t width) {
   for (const char* size : {"S", "B", "L"})
@@ -60,7 +68,7 @@ Tensor Dinov2Features::operator()(const Tensor& images) const {
 }
 
 Dinov2Features load_dinov2_features(const std::string& where, const Warn& warn) {
-  Weights weights = load_part(where, weights_part::encoder, warn, true);
+  Weights weights = loaded(where, warn);
   const std::string file = weights.file.string();
   if (find_tensor(weights, "embeddings.register_tokens") != nullptr)
     throw FileError(fmt::format("{}: a DINOv2 with registers; FD-DINOv2 uses the one without, {}", file, published_file));

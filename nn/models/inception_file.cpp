@@ -68,10 +68,10 @@ std::map<std::string, Tensor> matched(const NamedTensors& tensors, const StateDi
 // The one place where a batch norm becomes part of its convolution.
 void fold(const std::map<std::string, Tensor>& file, const std::string& conv, DType type, NamedTensors& out) {
   const auto read = [&](std::string_view name) { return file.at(joined(conv, name)).to(DType::f64); };
-  const Tensor variance = read(variance_name) + inception_eps, weight = read(conv_weight);
+  const Tensor variance = read(variance_name), weight = read(conv_weight);
   for (const double v : variance.to_vector<double>())
-    if (!(v > 0)) throw FileError(fmt::format("{}{} has the value {}: a variance cannot be negative; fetch the file again", conv, variance_name, v - inception_eps));
-  const Tensor a = read(gamma_name) / sqrt(variance);
+    if (!(v >= 0)) throw FileError(fmt::format("{}{} has the value {}: a variance cannot be negative; fetch the file again", conv, variance_name, v));
+  const Tensor a = read(gamma_name) / sqrt(variance + inception_eps);
   out.emplace_back(joined(conv, folded_weight), (weight * a.reshape({-1, 1, 1, 1})).to(type));
   out.emplace_back(joined(conv, folded_bias), (read(beta_name) - read(mean_name) * a).to(type));
 }

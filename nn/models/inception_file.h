@@ -17,7 +17,7 @@ namespace fm {
 std::string inception_file_text();
 
 // Makes the network from the tensors of a published file. `type`: f32 or f64. FileError for missing, unexpected or differently shaped tensors, which it
-// lists, for a variance that is not positive, and for other Inceptions, which it names: torchvision's (1000 classes) and those under TensorFlow's names.
+// lists, for a negative variance, and for other Inceptions, which it names: torchvision's (1000 classes) and those under TensorFlow's names.
 Inception inception_from(const NamedTensors& published, DType type = DType::f32);
 
 // Loads a file that load_weights can read (nn/checkpoint.h). FileError names the file and, if it is missing or of another format (TensorFlow's .pb,

@@ -115,6 +115,13 @@ void check_scaling(const Weights& weights, const LpipsParts& parts) {
   }
 }
 
+// For messages: torchvision's network, and the heads of the package lpips with their checksum.
+std::string published_files(const std::string& trunk) {
+  const bool vgg = trunk == "vgg";
+  return fmt::format("{} of torchvision and {} of the package lpips (weights/v0.1, md5 {})", vgg ? "vgg16-397923af.pth" : "alexnet-owt-7be5be79.pth", vgg ? "vgg.pth" : "alex.pth",
+                     vgg ? "d507d7349b931f0638a25a48a722f98a" : "9642209e2b57a85d20f86d812320f9e6");
+}
+
 // The same file with other tensors.
 Weights with_tensors(const Weights& weights, NamedTensors tensors) {
   Weights part = weights;
@@ -142,9 +149,16 @@ Lpips lpips_from(Weights trunk, const Weights* heads, const LpipsConfig& config)
 }
 
 Lpips load_lpips(const LpipsFiles& files, const LpipsConfig& config, const Warn& warn) {
-  if (files.heads.empty()) return lpips_from(load_weights(files.trunk, warn), nullptr, config);
-  const Weights heads = load_weights(files.heads, warn);
-  return lpips_from(load_weights(files.trunk, warn), &heads, config);
+  const auto loaded = [&](const std::string& file) {
+    try {
+      return load_weights(file, warn);
+    } catch (const FileError& e) {
+      throw FileError(fmt::format("{}; LPIPS is read from {}", e.what(), published_files(config.trunk)));
+    }
+  };
+  if (files.heads.empty()) return lpips_from(loaded(files.trunk), nullptr, config);
+  const Weights heads = loaded(files.heads);
+  return lpips_from(loaded(files.trunk), &heads, config);
 }
 
 LpipsText parse_lpips(const std::string& text) {

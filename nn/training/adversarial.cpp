@@ -1,10 +1,13 @@
 #include "nn/training/adversarial.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/softmax.h"
+#include "tensor/error.h"
 
 namespace fm {
 namespace {
@@ -62,6 +65,8 @@ Var loss_of_generator(const std::string& kind, const Var& scores) { return is_hi
 
 // The sum with 1.5 2^p, p the number of stored bits of the fraction, rounds to an integer.
 Tensor rounded_to_bytes(const Tensor& images) {
+  if (images.dtype() != DType::f64 && images.dtype() != DType::f32)
+    throw DTypeError(fmt::format("rounded_to_bytes: images in {} must be f32 or f64", name_of(images.dtype())));
   const double shift = images.dtype() == DType::f64 ? 0x1.8p52 : 0x1.8p23;
   const Tensor bytes = ((clamp(images, -1, 1) + 1.0) * 127.5 + shift) - shift;
   return bytes / 127.5 - 1.0;

@@ -83,7 +83,7 @@ TEST_CASE("a run's scores in FID's features are those of evaluate pictures, afte
   succeeds(pictures);
   const auto values = measured(t / "pictures");
   const std::map<std::string, std::string> same{{"frechet", "fid"}, {"sfid", "sfid"}, {"is", "is"}, {"kid", "kid_all"}, {"precision", "precision"}, {"recall", "recall"}};
-  for (const auto& [here, there] : same) CHECK_MESSAGE(near(score.metric(here), values.at(there), 1e-6), here, " ", score.metric(here), " ", values.at(there));
+  for (const auto& pair : same) CHECK_MESSAGE(near(score.metric(pair.first), values.at(pair.second), 1e-6), pair.first, " ", score.metric(pair.first), " ", values.at(pair.second));
 }
 
 TEST_CASE("the report has the newest scores in each kind of features, and the reference's features are read from their file the second time") {

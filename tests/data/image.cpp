@@ -130,6 +130,7 @@ TEST_CASE("images are converted between gray, RGB and alpha") {
   CHECK(with_channels(Image{1, 1, 3, {255, 0, 100}}, 1).pixels[0] == 88);  // Pillow's convert("L") gives 88
   CHECK(with_channels(Image{1, 1, 1, {9}}, 3).pixels == std::vector<std::uint8_t>{9, 9, 9});
   CHECK(without_alpha(Image{1, 1, 2, {100, 51}}).pixels[0] == 224);  // 100 * 0.2 + 255 * 0.8
+  CHECK(without_alpha(Image{1, 1, 2, {100, 51}}, Alpha::dropped).pixels[0] == 100);
   CHECK_THROWS_AS(with_channels(rgba, 2), ShapeError);
 }
 

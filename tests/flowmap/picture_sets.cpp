@@ -231,19 +231,58 @@ TEST_CASE("numbers of a set equal those of the metrics' own functions") {
   CHECK(near(named(r, "fd_corner").value, frechet_distance(fit_gaussian(x), fit_gaussian(y)), 1e-9));
   CHECK(named(r, "fd_corner").error == frechet_error(x, FrechetReference(fit_gaussian(y)), 5, 7).deviation);
   CHECK(named(r, "fd_corner").settings == "error: 5 random halves, seed 7");
-  CHECK(named(r, "kid_all").value == kernel_distance(x, y));
-  const PrecisionRecall pr = precision_recall(y, x, 3);
+  CHECK(named(r, "kid_all_corner").value == kernel_distance(x, y));
+  const PrecisionRecall pr = precision_recall(y, x, 5, Ball::open), of_inception = precision_recall(y, x, 3);
   CHECK(pr.precision != pr.recall);
   const DensityCoverage dc = density_coverage(y, x, 5);
   CHECK(dc.density != dc.coverage);
-  CHECK(named(r, "density").value == dc.density);
-  CHECK(named(r, "coverage").value == dc.coverage);
+  CHECK(named(r, "density_corner").value == dc.density);
+  CHECK(named(r, "coverage_corner").value == dc.coverage);
   for (const SetNumber& number : r.numbers) CHECK(number.reference_count == 50);
-  CHECK(named(r, "precision").value == pr.precision);
-  CHECK(named(r, "recall").value == pr.recall);
+  CHECK(named(r, "precision_corner").value == pr.precision);
+  CHECK(named(r, "recall_corner").value == pr.recall);
   REQUIRE(r.limit.has_value());
   CHECK(named(r, "fd_corner_infinity").value == r.limit->value);
-  CHECK(named(measured_set("inception", samples, reference, {"fid"}, {.seed = 1, .halves = 0}), "fid").settings.empty());
+  std::vector<std::string> begun;
+  const SetResults i = measured_set("inception", samples, reference, {"fid", "precision_recall"}, {.seed = 1, .halves = 0, .begins = [&](const std::string& name) { begun.push_back(name); }});
+  CHECK(named(i, "fid").settings.empty());
+  CHECK(begun == std::vector<std::string>{"fid", "precision_recall"});
+  CHECK(of_inception.precision != pr.precision);
+  CHECK(named(i, "precision").value == of_inception.precision);
+  CHECK(named(i, "precision").settings == "k 3, closed balls");
+}
+
+TEST_CASE("numbers that few samples give no meaning are left out or refused, and the number of splits is never lowered") {
+  const SetReference reference{.name = "r", .id = "1", .images = made_set(waves(50, 4, 0.3), 50), .statistics = {}};
+  const auto few = [&](std::int64_t n) { return made_set(waves(n, 4, 0), n); };
+  const auto halves = [&](std::int64_t n) { return named(measured_set("corner", few(n), reference, {"fid"}, {.seed = 1, .halves = 5}), "fd_corner"); };
+  CHECK(std::isnan(halves(7).error));
+  CHECK(halves(7).settings == "no error: half of the samples are fewer than the 4 features");
+  CHECK(halves(8).error > 0);
+  const auto limit = [&](std::int64_t n) { measured_set("corner", few(n), reference, {"fid_infinity"}, {}); };
+  CHECK(has(error_of<ConfigError>([&] { limit(49); }), "needs 50 samples or more, so that its smallest subset has more samples than the 4 features, but there are 49"));
+  limit(50);
+  SeenSet scored = few(9);
+  scored.logits = Tensor::from(waves(9, 12, 0), {9, 12});
+  CHECK(has(error_of<ConfigError>([&] { measured_set("inception", scored, reference, {"is"}, {}); }), "needs 10 images or more for its 10 splits"));
+  scored = few(20), scored.logits = Tensor::from(waves(20, 12, 0), {20, 12});
+  CHECK(named(measured_set("inception", scored, reference, {"is"}, {.seed = 3}), "is").settings == "10 splits of 2, permuted with seed 3; error: deviation over 10 splits");
+  CHECK(named(measured_set("inception", scored, reference, {"is_adm"}, {}), "is_adm").settings == "one split of 20 in the order of the images");
+  CHECK(has(limits_of({"is"}, scored, reference).at(0), "Inception Score of 20 samples: published ones are of 50000"));
+  CHECK(limits_of({"kid_all"}, scored, reference).empty());
+}
+
+TEST_CASE("the reference's images are read only for metrics that need them") {
+  FeatureStatistics none, stored;
+  stored.features = fit_gaussian(Tensor::from(waves(30, 4, 0), {30, 4}));
+  CHECK_FALSE(reference_inputs({"is", "is_adm"}, none).images);
+  CHECK_FALSE(reference_inputs({"fid", "sfid", "fid_infinity"}, stored).images);
+  CHECK(reference_inputs({"fid"}, none).images);
+  CHECK_FALSE(reference_inputs({"fid"}, none).spatial);
+  CHECK(reference_inputs({"sfid"}, none).spatial);
+  CHECK(reference_inputs({"kid_all"}, stored).images);
+  CHECK(reference_inputs({}, stored).images);
+  CHECK(reference_inputs({}, none).spatial);
 }
 
 TEST_CASE("statistics of a file win over its images for Frechet distances") {
@@ -275,19 +314,19 @@ TEST_CASE("what keeps numbers from being compared is said") {
   const SeenSet samples = made_set(waves(3, 4, 0), 3);
   SetReference reference{.name = "r", .id = "1", .images = made_set(waves(2, 4, 0.3), 2), .statistics = {}};
   reference.images->height = 9;
-  const std::vector<std::string> of_images = limits_of(samples, reference);
+  const std::vector<std::string> of_images = limits_of({"fid"}, samples, reference);
   REQUIRE(of_images.size() == 3);
   CHECK(has(of_images[0], "3 samples: Frechet distances of fewer than 4"));
   CHECK(has(of_images[1], "2 images of the reference"));
   CHECK(has(of_images[2], "samples are 8x8 and the reference's images 9x8"));
   SetReference statistics{.name = "s.npz", .id = "2", .images = {}, .statistics = {}};
   statistics.statistics.features = fit_gaussian(reference.images->vectors);
-  const std::vector<std::string> of_statistics = limits_of(made_set(waves(30, 4, 0), 30), statistics);
+  const std::vector<std::string> of_statistics = limits_of({"fid"}, made_set(waves(30, 4, 0), 30), statistics);
   REQUIRE(of_statistics.size() == 2);
   CHECK(has(of_statistics[0], "s.npz names no network or preparation"));
   CHECK(has(of_statistics[1], "has no number of images"));
   statistics.statistics.network = "corner", statistics.statistics.convention = "plain", statistics.statistics.count = 2000;
-  CHECK(limits_of(made_set(waves(30, 4, 0), 30), statistics).empty());
+  CHECK(limits_of({"fid"}, made_set(waves(30, 4, 0), 30), statistics).empty());
 }
 
 TEST_CASE("statistics name their weights, and others are refused") {

@@ -111,6 +111,7 @@ TEST_CASE("texts name features, and preparations that do not fit are refused") {
   CHECK(has(problem("dinov2:a.pth", "tf1"), "must be pillow"));
   CHECK(has(problem("inception:/no/such.pth", ""), "/no/such.pth does not exist"));
   CHECK(has(problem("dinov2:/no/such.pth", "pillow"), "/no/such.pth does not exist"));
+  CHECK(has(problem("dinov2:/no/such.pth", "pillow"), "dinov2_vitl14_pretrain.pth of facebookresearch/dinov2"));
 }
 
 TEST_CASE("a file of Inception gives the features of its network") {

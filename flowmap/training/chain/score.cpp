@@ -20,7 +20,7 @@ std::vector<ScoreColumn> make_columns() {
       {"name", "", "the generator", false, &S::name},
       {"calls", "calls", "network calls for one sample", false, &S::calls},
       {"accuracy", "accuracy", "share of samples that the judge assigns to the requested class", true, &S::accuracy, 1, 100, " %"},
-      {"psnr", "PSNR", "peak signal-to-noise ratio of reconstructions", true, &S::psnr, 2, 1, " dB"},
+      {"psnr", "PSNR", "peak signal-to-noise ratio of reconstructions, of the mean squared error over all images", true, &S::psnr, 2, 1, " dB"},
       {"ms_per_image", "ms/image", "time to generate one image", true, &S::ms_per_image, 2},
       {"stage", "", "folder or file of the weights", false, &S::stage},
       {"step", "step", "training step of the weights", false, &S::step},

@@ -26,7 +26,7 @@ struct Score {
   std::int64_t calls = -1;  // network calls a sample
   std::map<std::string, double> metrics;  // the keys are the names in flowmap/metrics/sample_metrics.h
   double accuracy = none;
-  double psnr = none;  // peak signal-to-noise ratio of reconstructions, dB
+  double psnr = none;  // peak signal-to-noise ratio of reconstructions, dB: of the mean squared error over all images, not the mean over images
   double ms_per_image = none;
 
   std::string stage;                // the folder in the run, or the file, that the weights are from

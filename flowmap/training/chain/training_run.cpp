@@ -106,6 +106,7 @@ std::filesystem::path TrainingRun::located(const std::string& file) const {
 // Refuses files that the recipe names but that do not exist, all in one error. A dry run does not need the files.
 void TrainingRun::check_given_files() {
   std::string missing, keys;
+  bool makes_own = true;
   std::vector<std::pair<std::string, std::string*>> given;
   for (const StageSpec& s : stage_table())
     if (s.given != nullptr) given.emplace_back(s.given_key, &(recipe_.*s.given));
@@ -123,13 +124,22 @@ void TrainingRun::check_given_files() {
     const std::filesystem::path plain = weights_and_part(*file).first;
     if (std::filesystem::exists(plain)) continue;
     missing += (missing.empty() ? "" : ", ") + plain.string();
+    makes_own = makes_own && key.find('.') == std::string::npos;      // networks of losses and metrics are never trained here
     if (!keys.ends_with(key)) keys += (keys.empty() ? "" : ", ") + key;
   }
   if (perceptual) recipe_.decoder.lpips_weights = to_text(lpips);
+  warn_of_unused_weights();
   recipe_.evaluate.features = to_text(features);
   if (!missing.empty() && !context_.launch.dry_run)
     throw FileError(fmt::format(
-        "the recipe names files that do not exist: {}; put them there, or set {} to their paths (empty: this run trains or computes its own)", missing, keys));
+        "the recipe names files that do not exist: {}; put them there, or set {} to their paths{}", missing, keys, makes_own ? " (empty: this run trains or computes its own)" : ""));
+}
+
+// Weights of a term of the decoder's loss that has no weight in it.
+void TrainingRun::warn_of_unused_weights() const {
+  const auto& d = recipe_.decoder;
+  if (d.lpips_weight == 0 && !d.lpips_weights.empty()) context_.log.warning("decoder.lpips_weights has no effect, because decoder.lpips_weight is 0");
+  if (d.gan.weight == 0 && !d.gan.backbone_weights.empty()) context_.log.warning("decoder.gan.backbone_weights has no effect, because decoder.gan.weight is 0");
 }
 
 // Returns the file, or "" if its weights were trained on other data.

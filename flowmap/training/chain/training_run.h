@@ -112,6 +112,7 @@ class TrainingRun {
   void check_sizes(const SampleSource& source) const;
   void compare_with_run() const;
   void check_given_files();
+  void warn_of_unused_weights() const;
   void check_given_weights();
   void check_sources() const;
   void check_test_split(bool evaluated) const;

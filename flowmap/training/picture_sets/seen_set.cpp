@@ -7,6 +7,7 @@
 
 #include "data/threads.h"
 #include "flowmap/metrics/frechet.h"
+#include "flowmap/training/reference.h"
 #include "nn/loaded.h"
 #include "tensor/error.h"
 #include "tensor/interrupt.h"
@@ -19,7 +20,7 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t images_a_file = 128, readers = 4;
+constexpr std::int64_t images_a_file = 128, images_at_a_time = 16, readers = 4;
 
 struct Chunk {
   std::int64_t first, n;
@@ -61,11 +62,30 @@ std::vector<std::string> bytes_of(const PictureSet& set, const Chunk& chunk) {
 
 std::string hash_of(const std::string& text) { return fmt::format("{:016x}", name_hash(text)); }
 
-// The name of a chunk's file: a hash of the features' fingerprint, the form of the images, and size and checksum of each.
-std::string key_of(const Features& features, const std::string& form, const std::vector<std::string>& bytes) {
-  std::string text = fmt::format("seen 1, {} {} {}", features.name, features.fingerprint, form);
+// Size and checksum of each image.
+std::string contents_of(const std::vector<std::string>& bytes) {
+  std::string text;
   for (const std::string& image : bytes) text += fmt::format(", {} {:08x}", image.size(), crc32c(image));
-  return hash_of(text);
+  return text;
+}
+
+// The name of a chunk's file: a hash of the features' fingerprint, the form of the images, and their contents.
+std::string key_of(const Features& features, const std::string& form, const std::string& contents) {
+  return hash_of(fmt::format("seen 2, {} {} {}", features.name, features.fingerprint, form) + contents);
+}
+
+// The features of u8 images (n, 3, H, W), some at a time.
+Seen seen_in_parts(const Features& features, const Tensor& pixels) {
+  std::vector<Tensor> vectors, spatial, logits;
+  const std::int64_t n = std::min(seen_at_a_time(pixels.shape().without(0)), images_at_a_time);
+  for (std::int64_t i = 0; i < pixels.dim(0); i += n) {
+    check_interrupt();
+    const Seen part = features.see(pixels.slice(0, i, std::min(pixels.dim(0), i + n)).to(DType::f32) / 255.0);
+    vectors.push_back(part.vectors);
+    if (part.spatial.defined()) spatial.push_back(part.spatial);
+    if (part.logits.defined()) logits.push_back(part.logits);
+  }
+  return {concat(vectors, 0), {}, spatial.empty() ? Tensor() : concat(spatial, 0), logits.empty() ? Tensor() : concat(logits, 0)};
 }
 
 NamedTensors tensors_of(const Seen& seen) {
@@ -83,27 +103,27 @@ class FeatureStore {
     if (error) throw FileError(fmt::format("{}: cannot make the folder for features: {}", options.cache.string(), error.message()));
   }
 
-  // Computes and stores the chunk's outputs unless they are stored. Returns the chunk's key.
+  // Computes and stores the chunk's outputs unless they are stored. Returns the contents of its images.
   std::string store(const Chunk& chunk) const {
     check_interrupt();
     const std::vector<std::string> bytes = bytes_of(set_, chunk);
-    const std::string key = key_of(features_, set_.form(), bytes);
+    std::string contents = contents_of(bytes), size;
     NamedTensors stored;
-    std::string size;
-    if (!read(key, chunk, stored, size)) compute(chunk, bytes, key);
-    return key;
+    if (!read(key(contents), chunk, stored, size)) compute(chunk, bytes, key(contents));
+    return contents;
   }
 
   // The stored outputs of a chunk that was prepared.
-  NamedTensors load(const std::string& key, const Chunk& chunk, std::string& size) const {
+  NamedTensors load(const std::string& contents, const Chunk& chunk, std::string& size) const {
     NamedTensors out;
-    if (!read(key, chunk, out, size)) throw FileError(fmt::format("{}: the features that were stored there are gone: run the command again", file(key).string()));
+    if (!read(key(contents), chunk, out, size)) throw FileError(fmt::format("{}: the features that were stored there are gone: run the command again", file(key(contents)).string()));
     return out;
   }
 
-  std::string key(const Chunk& chunk) const { return key_of(features_, set_.form(), bytes_of(set_, chunk)); }
+  std::string contents(const Chunk& chunk) const { return contents_of(bytes_of(set_, chunk)); }
 
  private:
+  std::string key(const std::string& contents) const { return key_of(features_, set_.form(), contents); }
   std::filesystem::path file(const std::string& key) const { return options_.cache / (key + ".safetensors"); }
 
   bool read(const std::string& key, const Chunk& chunk, NamedTensors& out, std::string& size) const {
@@ -131,7 +151,7 @@ class FeatureStore {
 
   void compute(const Chunk& chunk, const std::vector<std::string>& bytes, const std::string& key) const {
     const SizedImages images = decoded(set_, chunk, bytes);
-    const Seen seen = features_.see(images.pixels.to(DType::f32) / 255.0);
+    const Seen seen = seen_in_parts(features_, images.pixels);
     if (const std::int64_t bad = first_row_not_finite(seen.vectors); bad >= 0)
       throw Error(fmt::format("{}: features of {} are not finite: the weights of {} are damaged", set_.name(), set_.member(chunk.first + bad), features_.name));
     const NamedTensors tensors = tensors_of(seen);
@@ -156,18 +176,18 @@ SeenSet seen_set(const PictureSet& set, const Features& features, const SeeOptio
   const FeatureStore store(set, features, options, log);
   SeenSet out{.name = set.name(), .id = {}, .count = set.count_up_to(options.limit)};
   const std::vector<Chunk> chunks = chunks_of(out.count);
-  std::vector<std::string> keys(chunks.size());
+  std::vector<std::string> contents(chunks.size());
   std::int64_t done = 0;
   for (std::size_t c = static_cast<std::size_t>(ranks.rank()); c < chunks.size(); c += static_cast<std::size_t>(ranks.size())) {
-    keys[c] = store.store(chunks[c]);
+    contents[c] = store.store(chunks[c]);
     done = std::min(out.count, done + chunks[c].n * ranks.size());
     if (options.progress) options.progress(done);
   }
   ranks.barrier();
-  std::string all = fmt::format("{} images", out.count), size, first_size;
+  std::string all, size, first_size;
   for (std::size_t c = 0; c < chunks.size(); ++c) {
-    if (keys[c].empty()) keys[c] = store.key(chunks[c]);
-    for (const auto& [name, rows] : store.load(keys[c], chunks[c], size)) {
+    if (contents[c].empty()) contents[c] = store.contents(chunks[c]);
+    for (const auto& [name, rows] : store.load(contents[c], chunks[c], size)) {
       Tensor& of = name == "vectors" ? out.vectors : name == "spatial" ? out.spatial : out.logits;
       if (name == "vectors" || (name == "spatial" && options.spatial) || (name == "logits" && options.logits)) put(of, out.count, rows, chunks[c].first);
     }
@@ -175,17 +195,22 @@ SeenSet seen_set(const PictureSet& set, const Features& features, const SeeOptio
     if (size != first_size)
       throw FileError(fmt::format("{}: {} is {} but {} is {}: all images of a set need one size, so resize or crop them first", set.name(), set.member(0), first_size,
                                   set.member(chunks[c].first), size));
-    all += " " + keys[c];
+    all += contents[c];
   }
-  out.id = hash_of(all);
+  out.id = id_of_contents(set, out.count, all);
   const Image first = set.image(0);
   out.height = first.height, out.width = first.width;
   return out;
 }
 
-Tensor rgb_images(const PictureSet& set, std::int64_t first, std::int64_t n) {
+std::string id_of_contents(const PictureSet& set, std::int64_t count, const std::string& contents) {
+  return hash_of(fmt::format("{} images {}", count, set.form()) + contents);
+}
+
+RgbImages rgb_images(const PictureSet& set, std::int64_t first, std::int64_t n) {
   const Chunk chunk{first, n};
-  return decoded(set, chunk, bytes_of(set, chunk)).pixels;
+  const std::vector<std::string> bytes = bytes_of(set, chunk);
+  return {decoded(set, chunk, bytes).pixels, contents_of(bytes)};
 }
 
 }  // namespace fm

@@ -16,7 +16,7 @@ namespace fm {
 
 struct SeenSet {
   std::string name;                      // of the set
-  std::string id;                        // fingerprint of images, their order, and features: 16 hexadecimal digits
+  std::string id;                        // fingerprint of the images and their order, whatever the features: 16 hexadecimal digits
   std::int64_t count = 0;
   int height = 0, width = 0;             // of every image, pixels
   Tensor vectors, spatial, logits;       // as in Seen (features.h), (count, ...) f32; the last two undefined if the features have none or they were not wanted
@@ -30,13 +30,20 @@ struct SeeOptions {
 };
 
 // The features see RGB images; grey is repeated. Each rank computes every size()-th file and then reads those of the others, so the folder must be on a file
-// system that all ranks share; all ranks get the whole result. Memory: the results, and 128 images. An interrupt ends the work with the exception of
+// system that all ranks share; all ranks get the whole result. Memory: the results, 128 images of 8 bits, and 16 of them in f32. An interrupt ends the work with the exception of
 // check_interrupt (tensor/interrupt.h). A stored file that is damaged is computed again, with a warning.
 //
 // FileError: an image cannot be read, has another size than the first one, or changed meanwhile; a result cannot be written. Error: features that are not finite.
 SeenSet seen_set(const PictureSet& set, const Features& features, const SeeOptions& options, Communicator& ranks, Messages& log);
 
-// The images first ... first + n - 1 as (n, 3, H, W) u8; grey is repeated. FileError as above.
-Tensor rgb_images(const PictureSet& set, std::int64_t first, std::int64_t n);
+// The images first ... first + n - 1; grey is repeated. FileError as above.
+struct RgbImages {
+  Tensor pixels;                         // (n, 3, H, W) u8
+  std::string contents;                  // size and checksum of each as it is stored
+};
+RgbImages rgb_images(const PictureSet& set, std::int64_t first, std::int64_t n);
+
+// SeenSet::id of the first `count` images, whose contents were joined in order.
+std::string id_of_contents(const PictureSet& set, std::int64_t count, const std::string& contents);
 
 }  // namespace fm

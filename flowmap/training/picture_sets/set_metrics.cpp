@@ -9,9 +9,18 @@
 #include "flowmap/metrics/inception_score.h"
 #include "flowmap/metrics/kernel_distance.h"
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 
 namespace fm {
 namespace {
+
+bool is_inception(const std::string& network) { return network == "inception"; }
+
+GaussianFit fit_of(const SetReference& r, bool spatial) {
+  const auto& stored = spatial ? r.statistics.spatial : r.statistics.features;
+  if (stored) return *stored;
+  return fit_gaussian(spatial ? r.images->spatial : r.images->vectors);
+}
 
 struct Compared {
   const std::string& network;
@@ -19,14 +28,21 @@ struct Compared {
   const SetReference& reference;
   const SetSettings& settings;
   SetResults& results;
+  mutable std::optional<FrechetReference> reference_fit = {};
 
   void add(const std::string& name, double value, double error, const std::string& with, std::int64_t reference_count) const {
     results.numbers.push_back({name, value, error, with, reference_count});
   }
   std::int64_t real_images() const { return reference.images->count; }
+  std::string named(const std::string& metric) const { return is_inception(network) ? metric : (metric == "fid" ? "fd" : metric) + "_" + network; }
+  // Of the features, not the spatial ones. Two metrics need its factor.
+  const FrechetReference& fitted() const {
+    if (!reference_fit) reference_fit.emplace(fit_of(reference, false));
+    return *reference_fit;
+  }
 };
 
-constexpr int precision_k = 3, density_k = 5;
+constexpr int density_k = 5;
 
 constexpr const char* made_with = " of ";        // in the fingerprint of statistics: images, then features
 constexpr double no_error = std::numeric_limits<double>::quiet_NaN();
@@ -45,6 +61,11 @@ std::string needs_spatial(const SeenSet& s, const SetReference& r) {
   return "";
 }
 std::string needs_logits(const SeenSet& s, const SetReference&) { return s.logits.defined() ? "" : "needs the logits of FID's Inception: --features inception:FILE"; }
+std::string needs_splits(const SeenSet& s, const SetReference& r) {
+  const std::int64_t splits = InceptionSplits::torch_fidelity().count;
+  if (const std::string why = needs_logits(s, r); !why.empty() || s.count >= splits) return why;
+  return fmt::format("needs {} images or more for its {} splits, but {} has {}", splits, splits, s.name, s.count);
+}
 std::string needs_images(const SeenSet& s, const SetReference& r) {
   return r.images ? needs_fit(s, {r.name, r.id, r.images, {}}) : "needs the reference's images: means and covariances do not suffice";
 }
@@ -53,35 +74,30 @@ std::string needs_subsets(const SeenSet& s, const SetReference& r) {
   const std::int64_t rows = KernelSubsets().rows, least = std::min(s.count, r.images->count);
   return least >= rows ? "" : fmt::format("needs {} images in each set, but one has {}: use kid_all", rows, least);
 }
-template <int k> std::string needs_neighbors(const SeenSet& s, const SetReference& r) {
+std::string needs_neighbors(const SeenSet& s, const SetReference& r) {
   if (!r.images) return needs_images(s, r);
   const std::int64_t least = std::min(s.count, r.images->count);
-  return least > k ? "" : fmt::format("needs more than {} images in each set, but one has {}", k, least);
+  return least > density_k ? "" : fmt::format("needs more than {} images in each set, but one has {}", density_k, least);
 }
-std::string needs_twenty(const SeenSet& s, const SetReference& r) {
-  return s.count >= 20 ? needs_fit(s, r) : fmt::format("needs 20 samples or more, but there are {}", s.count);
-}
-
-bool is_inception(const std::string& network) { return network == "inception"; }
-std::string frechet_name(const std::string& network) { return is_inception(network) ? "fid" : "fd_" + network; }
-
-GaussianFit fit_of(const SetReference& r, bool spatial) {
-  const auto& stored = spatial ? r.statistics.spatial : r.statistics.features;
-  if (stored) return *stored;
-  return fit_gaussian(spatial ? r.images->spatial : r.images->vectors);
+std::string needs_line(const SeenSet& s, const SetReference& r) {
+  const std::int64_t width = s.vectors.dim(1), smallest = smallest_of_limit(s.count);
+  if (s.count >= 20 && smallest > width) return needs_fit(s, r);
+  return fmt::format("needs {} samples or more, so that its smallest subset has more samples than the {} features, but there are {}", std::max<std::int64_t>(20, 10 * (width + 1)), width, s.count);
 }
 
 // Number of images behind fit_of; 0: unknown.
 std::int64_t count_of_fit(const SetReference& r) { return r.statistics.features ? r.statistics.count.value_or(0) : r.images->count; }
 
-void frechet_of(const Compared& c, const std::string& name, const Tensor& rows, bool spatial) {
-  const FrechetReference reference(fit_of(c.reference, spatial));
-  const bool halved = c.settings.halves >= 2 && c.samples.count >= 4;
+void frechet_of(const Compared& c, const std::string& name, const Tensor& rows, const FrechetReference& reference) {
+  const bool wanted = c.settings.halves >= 2, halved = wanted && c.samples.count / 2 >= rows.dim(1);    // frechet_error has no meaning for fewer
   const double error = halved ? frechet_error(rows, reference, c.settings.halves, c.settings.seed).deviation : no_error;
-  c.add(name, reference.distance(rows), error, halved ? fmt::format("error: {} random halves, seed {}", c.settings.halves, c.settings.seed) : "", count_of_fit(c.reference));
+  const std::string with = halved   ? fmt::format("error: {} random halves, seed {}", c.settings.halves, c.settings.seed)
+                           : wanted ? fmt::format("no error: half of the samples are fewer than the {} features", rows.dim(1))
+                                    : "";
+  c.add(name, reference.distance(rows), error, with, count_of_fit(c.reference));
 }
-void fid(const Compared& c) { frechet_of(c, frechet_name(c.network), c.samples.vectors, false); }
-void sfid(const Compared& c) { frechet_of(c, "sfid", c.samples.spatial, true); }
+void fid(const Compared& c) { frechet_of(c, c.named("fid"), c.samples.vectors, c.fitted()); }
+void sfid(const Compared& c) { frechet_of(c, "sfid", c.samples.spatial, FrechetReference(fit_of(c.reference, true))); }
 
 void score_of(const Compared& c, const char* name, const InceptionSplits& splits, const std::string& with) {
   const InceptionScore s = inception_score(c.samples.logits, splits);
@@ -90,56 +106,63 @@ void score_of(const Compared& c, const char* name, const InceptionSplits& splits
 }
 void inception(const Compared& c) {
   InceptionSplits splits = InceptionSplits::torch_fidelity();
-  splits.count = std::min(splits.count, c.samples.count);
   splits.seed = c.settings.seed;
-  score_of(c, "is", splits, fmt::format("{} splits, permuted with seed {}", splits.count, c.settings.seed));
+  score_of(c, "is", splits, fmt::format("{} splits of {}, permuted with seed {}", splits.count, c.samples.count / splits.count, c.settings.seed));
 }
-void inception_adm(const Compared& c) { score_of(c, "is_adm", InceptionSplits::adm(), "splits of 5000 in the order of the images"); }
+void inception_adm(const Compared& c) {
+  const InceptionSplits splits = InceptionSplits::adm();
+  score_of(c, "is_adm", splits, fmt::format("{} {} in the order of the images", c.samples.count > splits.rows ? "splits of" : "one split of", std::min(splits.rows, c.samples.count)));
+}
 
 void kid(const Compared& c) {
   KernelSubsets subsets;
   subsets.seed = c.settings.seed;
   const Spread e = kernel_distance_of_subsets(c.samples.vectors, c.reference.images->vectors, subsets);
-  c.add("kid", e.mean, e.deviation, fmt::format("{} subsets of {}, seed {}; error: deviation over subsets", subsets.subsets, subsets.rows, subsets.seed), c.real_images());
+  c.add(c.named("kid"), e.mean, e.deviation, fmt::format("{} subsets of {}, seed {}; error: deviation over subsets", subsets.subsets, subsets.rows, subsets.seed), c.real_images());
 }
-void kid_all(const Compared& c) { c.add("kid_all", kernel_distance(c.samples.vectors, c.reference.images->vectors), no_error, "all pairs", c.real_images()); }
+void kid_all(const Compared& c) { c.add(c.named("kid_all"), kernel_distance(c.samples.vectors, c.reference.images->vectors), no_error, "all pairs", c.real_images()); }
 
 void precision_and_recall(const Compared& c) {
-  const PrecisionRecall pr = precision_recall(c.reference.images->vectors, c.samples.vectors, precision_k);
-  const std::string with = fmt::format("k {}, closed balls", precision_k);
-  c.add("precision", pr.precision, no_error, with, c.real_images()), c.add("recall", pr.recall, no_error, with, c.real_images());
+  const bool closed = is_inception(c.network);               // guided-diffusion and torch-fidelity; otherwise dgm-eval
+  const int k = closed ? 3 : 5;
+  const PrecisionRecall pr = precision_recall(c.reference.images->vectors, c.samples.vectors, k, closed ? Ball::closed : Ball::open);
+  const std::string with = fmt::format("k {}, {} balls", k, closed ? "closed" : "open");
+  c.add(c.named("precision"), pr.precision, no_error, with, c.real_images()), c.add(c.named("recall"), pr.recall, no_error, with, c.real_images());
 }
 void density_and_coverage(const Compared& c) {
   const DensityCoverage dc = density_coverage(c.reference.images->vectors, c.samples.vectors, density_k);
   const std::string with = fmt::format("k {}, open balls", density_k);
-  c.add("density", dc.density, no_error, with, c.real_images()), c.add("coverage", dc.coverage, no_error, with, c.real_images());
+  c.add(c.named("density"), dc.density, no_error, with, c.real_images()), c.add(c.named("coverage"), dc.coverage, no_error, with, c.real_images());
 }
 
 void infinity(const Compared& c) {
-  const FrechetLimit limit = frechet_infinity(c.samples.vectors, FrechetReference(fit_of(c.reference, false)), c.settings.seed);
-  c.add(frechet_name(c.network) + "_infinity", limit.value, no_error, fmt::format("line through {} sizes of {} to {} samples, seed {}", limit.points.size(), limit.points.front().count,
+  const FrechetLimit limit = frechet_infinity(c.samples.vectors, c.fitted(), c.settings.seed);
+  c.add(c.named("fid") + "_infinity", limit.value, no_error, fmt::format("line through {} sizes of {} to {} samples, seed {}", limit.points.size(), limit.points.front().count,
                                                                                    limit.points.back().count, c.settings.seed),
         count_of_fit(c.reference));
   c.results.limit = limit;
 }
 
+enum class Reads { nothing, fit, spatial_fit, images };      // of the reference
+
 struct SetMetric {
   const char* name;
+  Reads reads;
   std::string (*missing)(const SeenSet&, const SetReference&);
   void (*measure)(const Compared&);
   bool usual = true;
 };
 
 constexpr SetMetric metrics_of_sets[] = {
-    {"fid", needs_fit, fid},
-    {"sfid", needs_spatial, sfid},
-    {"is", needs_logits, inception},
-    {"is_adm", needs_logits, inception_adm},
-    {"kid", needs_subsets, kid},
-    {"kid_all", needs_images, kid_all},
-    {"precision_recall", needs_neighbors<precision_k>, precision_and_recall},
-    {"density_coverage", needs_neighbors<density_k>, density_and_coverage},
-    {"fid_infinity", needs_twenty, infinity, false},
+    {"fid", Reads::fit, needs_fit, fid},
+    {"sfid", Reads::spatial_fit, needs_spatial, sfid},
+    {"is", Reads::nothing, needs_splits, inception},
+    {"is_adm", Reads::nothing, needs_logits, inception_adm},
+    {"kid", Reads::images, needs_subsets, kid},
+    {"kid_all", Reads::images, needs_images, kid_all},
+    {"precision_recall", Reads::images, needs_neighbors, precision_and_recall},
+    {"density_coverage", Reads::images, needs_neighbors, density_and_coverage},
+    {"fid_infinity", Reads::fit, needs_line, infinity, false},
 };
 
 const SetMetric& metric_named(const std::string& name) {
@@ -158,6 +181,17 @@ std::vector<std::string> set_metric_names() {
 
 void check_set_metrics(const std::vector<std::string>& names) {
   for (const std::string& name : names) metric_named(name);
+}
+
+ReferenceInputs reference_inputs(const std::vector<std::string>& metrics, const FeatureStatistics& stored) {
+  ReferenceInputs out;
+  for (const SetMetric& m : metrics_of_sets) {
+    if (!metrics.empty() && std::find(metrics.begin(), metrics.end(), m.name) == metrics.end()) continue;
+    const bool of_fit = m.reads == Reads::fit || m.reads == Reads::spatial_fit;
+    out.images = out.images || m.reads == Reads::images || (of_fit && !stored.features);
+    out.spatial = out.spatial || (m.reads == Reads::spatial_fit && !stored.features);
+  }
+  return out;
 }
 
 std::string why_no_set_metric(const SeenSet& samples, const SetReference& reference) {
@@ -180,7 +214,12 @@ SetResults measured_set(const std::string& network, const SeenSet& samples, cons
     if (const std::string why = wanted.back()->missing(samples, reference); !why.empty()) throw ConfigError(fmt::format("--metrics {}: it {}", name, why));
   }
   SetResults results;
-  for (const SetMetric* metric : wanted) metric->measure({network, samples, reference, settings, results});
+  const Compared compared{network, samples, reference, settings, results};
+  for (const SetMetric* metric : wanted) {
+    check_interrupt();
+    if (settings.begins) settings.begins(metric->name);
+    metric->measure(compared);
+  }
   return results;
 }
 

@@ -1,15 +1,19 @@
 // The metrics of a set of images against a reference, in the features of a published network: what `evaluate pictures` measures. Each is one entry of the list
 // in set_metrics.cpp: a name, the inputs that it needs, and a function.
 //
-//   fid            Frechet distance (frechet.h); fd_NETWORK for other networks than FID's Inception. Standard error by random halves
+//   fid            Frechet distance (frechet.h). Standard error by random halves, if a half has as many samples as there are features
 //   sfid           the same of Inception's spatial features
 //   is, is_adm     Inception Score of the samples: 10 splits after a permutation (torch-fidelity), splits of 5000 in the order of the files (guided-diffusion)
 //   kid            kernel distance over 100 random subsets of 1000 (torch-fidelity); kid_all: over all pairs, without subsets
-//   precision_recall       columns precision and recall: balls of the 3rd neighbor (guided-diffusion, torch-fidelity)
+//   precision_recall       columns precision and recall: closed balls of the 3rd neighbor (guided-diffusion, torch-fidelity); in other features than
+//                          Inception's open balls of the 5th one (dgm-eval)
 //   density_coverage       columns density and coverage: balls of the 5th neighbor (prdc)
-//   fid_infinity   the Frechet distance extrapolated to infinitely many samples
+//   fid_infinity   the Frechet distance extrapolated to infinitely many samples, if the smallest subset has more samples than there are features
+//
+// In other features than those of FID's Inception each number carries the network's name: fd_dinov2_vitl14, kid_dinov2_vitl14.
 #pragma once
 
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -32,6 +36,7 @@ struct SetReference {
 struct SetSettings {
   std::uint32_t seed = 2020;             // of random halves, subsets and permutations: torch-fidelity's default
   int halves = 20;                       // random halves for the standard error of Frechet distances; 0: none
+  std::function<void(const std::string& metric)> begins = {};   // called before each metric
 };
 
 inline constexpr std::int64_t no_reference = -1;
@@ -55,10 +60,17 @@ void check_set_metrics(const std::vector<std::string>& names);   // ConfigError 
 // The metrics that these inputs allow, without fid_infinity, whose cost is that of 15 Frechet distances.
 std::vector<std::string> usual_set_metrics(const SeenSet& samples, const SetReference& reference);
 
+// What these metrics read of the reference's images beside the statistics of a file. No names: all metrics.
+struct ReferenceInputs {
+  bool images = false, spatial = false;
+};
+ReferenceInputs reference_inputs(const std::vector<std::string>& metrics, const FeatureStatistics& stored);
+
 // The reason of each metric that cannot be measured, for sets that allow none.
 std::string why_no_set_metric(const SeenSet& samples, const SetReference& reference);
 
-// Measures the metrics with these names. ConfigError for an unknown name, or one whose input is missing: the message says which.
+// Measures the metrics with these names. ConfigError for an unknown name, or one whose input is missing: the message says which. An interrupt ends the work
+// with the exception of check_interrupt (tensor/interrupt.h).
 SetResults measured_set(const std::string& network, const SeenSet& samples, const SetReference& reference, const std::vector<std::string>& metrics, const SetSettings& settings);
 
 // Mean and covariance of all features of a set, to be written with write_statistics. They name network, preparation, images and weights.

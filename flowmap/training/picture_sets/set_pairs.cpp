@@ -7,15 +7,16 @@
 
 #include "data/report/statistics.h"
 #include "flowmap/metrics/image_similarity.h"
+#include "flowmap/training/picture_sets/seen_set.h"
 #include "tensor/error.h"
 #include "tensor/interrupt.h"
-#include "tensor/io/crc32c.h"
 #include "tensor/ops/elementwise.h"
 
 namespace fm {
 namespace {
 
-constexpr std::int64_t pairs_at_a_time = 16;
+// Sixteen images of 256x256: LPIPS keeps maps of 64 channels of each position.
+constexpr std::int64_t positions_at_a_time = 1 << 20, most_pairs = 16;
 
 std::string without_ending(const std::string& name) { return name.substr(0, name.rfind('.')); }
 
@@ -44,11 +45,15 @@ void refuse_unpaired(const PictureSet& a, const PictureSet& b) {
 
 SetNumber mean_of(const char* name, const std::vector<double>& values, const char* settings) {
   const Statistics s = statistics(values);
+  const auto bad = std::find_if(values.begin(), values.end(), [](double v) { return !std::isfinite(v); });
+  if (bad != values.end()) throw Error(fmt::format("{} of pair {} is {}: its network is damaged", name, bad - values.begin(), *bad));
   const double error = values.size() > 1 ? s.deviation / std::sqrt(static_cast<double>(values.size())) : std::nan("");
   return {name, s.mean, error, settings};
 }
 
-std::uint32_t added(std::uint32_t sum, const Tensor& pixels) { return crc32c({reinterpret_cast<const char*>(pixels.data<std::uint8_t>()), static_cast<std::size_t>(pixels.numel())}, sum); }
+std::int64_t pairs_at_a_time(const Image& one) {
+  return std::clamp<std::int64_t>(positions_at_a_time / std::max<std::int64_t>(1, std::int64_t{one.width} * one.height), 1, most_pairs);
+}
 
 void append(std::vector<double>& to, const std::vector<double>& more) { to.insert(to.end(), more.begin(), more.end()); }
 
@@ -57,22 +62,23 @@ void append(std::vector<double>& to, const std::vector<double>& more) { to.inser
 PairResults measured_pairs(const PictureSet& samples, const PictureSet& reference, const PairOptions& options) {
   refuse_unpaired(samples, reference);
   std::vector<double> ratios, similarities, distances;
-  std::uint32_t samples_sum = 0, reference_sum = 0;
-  const std::int64_t count = samples.count_up_to(options.limit);
-  for (std::int64_t i = 0; i < count; i += pairs_at_a_time) {
+  std::string of_samples, of_reference;                  // contents
+  const std::int64_t count = samples.count_up_to(options.limit), at_a_time = pairs_at_a_time(samples.image(0));
+  for (std::int64_t i = 0; i < count; i += at_a_time) {
     check_interrupt();
-    const std::int64_t n = std::min(pairs_at_a_time, count - i);
-    const Tensor x = rgb_images(samples, i, n), y = rgb_images(reference, i, n);
+    const std::int64_t n = std::min(at_a_time, count - i);
+    const RgbImages a = rgb_images(samples, i, n), b = rgb_images(reference, i, n);
+    const Tensor &x = a.pixels, &y = b.pixels;
+    of_samples += a.contents, of_reference += b.contents;
     if (x.shape() != y.shape())
       throw FileError(fmt::format("{} of {} is {}x{} and its pair {}x{} (height x width): pairs need one size", samples.member(i), samples.name(), x.dim(2), x.dim(3), y.dim(2), y.dim(3)));
-    samples_sum = added(samples_sum, x), reference_sum = added(reference_sum, y);
     append(ratios, psnr(x, y)), append(similarities, ssim(x, y));
     if (options.lpips) append(distances, options.lpips(x.to(DType::f32) / 127.5 - 1.0, y.to(DType::f32) / 127.5 - 1.0));
     if (options.progress) options.progress(i + n);
   }
   PairResults out{.numbers = {mean_of("psnr", ratios, "dB, mean over images; error: of the mean"),
                               mean_of("ssim", similarities, "11x11 Gaussian window of deviation 1.5, whole image; error: of the mean")},
-                  .samples_id = fmt::format("{:08x}", samples_sum), .reference_id = fmt::format("{:08x}", reference_sum)};
+                  .samples_id = id_of_contents(samples, count, of_samples), .reference_id = id_of_contents(reference, count, of_reference)};
   if (options.lpips) out.numbers.push_back(mean_of("lpips", distances, "mean over images; error: of the mean"));
   return out;
 }

@@ -17,12 +17,12 @@ struct PairOptions {
 
 struct PairResults {
   std::vector<SetNumber> numbers;
-  std::string samples_id, reference_id;  // crc32c of the pixels of the compared images, eight hexadecimal digits
+  std::string samples_id, reference_id;  // fingerprints of the compared images, as SeenSet::id
 };
 
 // Compares image i of one set with image i of the other. Each number is the mean over pairs; its error is the standard error of that mean. Images are RGB; grey
 // is repeated, which changes neither PSNR nor SSIM. ConfigError: other numbers of images, or names that differ (without endings), if both sets have names.
-// FileError: an image cannot be read, or a pair has two sizes.
+// FileError: an image cannot be read, or a pair has two sizes. Error: a number that is not finite.
 PairResults measured_pairs(const PictureSet& samples, const PictureSet& reference, const PairOptions& options);
 
 }  // namespace fm

@@ -16,8 +16,8 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t shown_images = 32;
-constexpr int shown_columns = 8, shown_side = 512;
+constexpr int shown_columns = 8, shown_rows = 4, shown_side = 512;
+constexpr std::int64_t shown_images = shown_columns * shown_rows;
 
 std::string number_or_empty(double x) { return std::isnan(x) ? "" : fmt::format("{}", x); }
 std::string count_or_empty(std::int64_t n) { return n == 0 ? "" : fmt::format("{}", n); }
@@ -34,11 +34,17 @@ std::vector<std::string> cells(const SetScore& s) {
 
 std::string with_error(const SetNumber& n) { return std::isnan(n.error) ? fmt::format("{:.6g}", n.value) : fmt::format("{:.6g} ± {:.2g}", n.value, n.error); }
 
+std::string compared_with(const SetScore& s) {
+  if (s.reference.empty()) return "nothing";
+  return s.reference_count == 0 ? "an unknown number of images" : fmt::format("{} images", s.reference_count);
+}
+
 void show_images(HtmlReport& page, const PictureSet& set, const std::string& title) {
   std::vector<Image> images;
   for (std::int64_t i = 0; i < std::min(shown_images, set.count()); ++i) images.push_back(set.image(i));
-  const int scale = std::max(1, shown_side / (shown_columns * std::max(1, images.front().width)));
-  const std::vector<std::uint8_t> png = encode_png(make_grid(images, {.columns = shown_columns, .scale = scale}));
+  const int scale = std::max(1, shown_side / (shown_columns * std::max(1, images.front().width))), columns = fitting_columns(shown_columns, images.front().width, scale);
+  images.resize(std::min(images.size(), static_cast<std::size_t>(shown_rows * columns)));
+  const std::vector<std::uint8_t> png = encode_png(make_grid(images, {.columns = columns, .scale = scale}));
   page.subheading(title);
   page.png({reinterpret_cast<const char*>(png.data()), png.size()}, fmt::format("the first {} of {}", images.size(), set.count()));
 }
@@ -68,37 +74,54 @@ void add_set_scores(const std::filesystem::path& folder, const std::vector<SetSc
 
 std::string set_scores_text(const std::vector<SetScore>& scores) {
   std::string out;
-  for (const SetScore& s : scores) out += fmt::format("{:<18} {:<26} {}\n", s.number.name, with_error(s.number), s.number.settings);
+  for (const SetScore& s : scores) out += fmt::format("{:<24} {:<26} {}\n", s.number.name, with_error(s.number), s.number.settings);
   return out;
 }
 
-std::vector<std::string> limits_of(const SeenSet& samples, const SetReference& reference) {
-  std::vector<std::string> out;
+namespace {
+
+// Published Inception Scores are of 50,000 samples.
+constexpr std::int64_t published_samples = 50000;
+
+// Of the Frechet distances of few images.
+void add_limits_of_fits(std::vector<std::string>& out, const SeenSet& samples, const SetReference& reference) {
   const FeatureStatistics& s = reference.statistics;
   const std::int64_t width = samples.vectors.dim(1), real = s.features ? s.count.value_or(0) : reference.images ? reference.images->count : 0;
   if (samples.count < width)
     out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or use kid", samples.count,
                               width));
   if (real > 0 && real < width) out.push_back(fmt::format("{} images of the reference: Frechet distances to fewer than {} are far too large", real, width));
-  if (const auto& images = reference.images; images && (images->height != samples.height || images->width != samples.width))
-    out.push_back(fmt::format("samples are {}x{} and the reference's images {}x{} (height x width): published numbers compare equal sizes", samples.height, samples.width, images->height, images->width));
   if (s.features && (s.network.empty() || s.convention.empty()))
     out.push_back(fmt::format("{} names no network or preparation for its statistics: check that they are those of --features and --preparation", reference.name));
   if (s.features && !s.count) out.push_back(fmt::format("{} has no number of images: the bias of its distances is unknown", reference.name));
+}
+
+}  // namespace
+
+std::vector<std::string> limits_of(const std::vector<std::string>& metrics, const SeenSet& samples, const SetReference& reference) {
+  std::vector<std::string> out;
+  const auto any = [&](std::initializer_list<const char*> names) {
+    return std::any_of(names.begin(), names.end(), [&](const char* name) { return std::find(metrics.begin(), metrics.end(), name) != metrics.end(); });
+  };
+  if (any({"fid", "sfid", "fid_infinity"})) add_limits_of_fits(out, samples, reference);
+  if (any({"is", "is_adm"}) && samples.count < published_samples)
+    out.push_back(fmt::format("Inception Score of {} samples: published ones are of {}, and smaller splits give lower scores", samples.count, published_samples));
+  if (const auto& images = reference.images; images && (images->height != samples.height || images->width != samples.width))
+    out.push_back(fmt::format("samples are {}x{} and the reference's images {}x{} (height x width): published numbers compare equal sizes", samples.height, samples.width, images->height, images->width));
   return out;
 }
 
 void write_set_report(const std::filesystem::path& folder, const SetReport& r) {
-  const SetScore& shown = r.scores.back();                    // numbers of features come after those of pairs
+  const auto compared = std::find_if(r.scores.rbegin(), r.scores.rend(), [](const SetScore& s) { return !s.reference.empty(); });
+  const SetScore& shown = compared == r.scores.rend() ? r.scores.back() : *compared;     // the Inception Score compares with nothing
   HtmlReport page("Metrics of images", shown.reference.empty() ? shown.samples : fmt::format("{} against {}", shown.samples, shown.reference));
   std::vector<std::vector<std::string>> rows;
-  for (const SetScore& s : r.scores) rows.push_back({s.number.name, with_error(s.number), s.number.settings});
-  page.table({"metric", "value", "settings"}, rows);
+  for (const SetScore& s : r.scores) rows.push_back({s.number.name, with_error(s.number), s.number.settings, compared_with(s), s.features});
+  page.table({"metric", "value", "settings", "compared with", "features"}, rows);
   for (const std::string& limit : r.limits) page.paragraph("Limit: " + limit + ".");
-  page.table({"", "name", "images", "fingerprint"},
-             {{"samples", shown.samples, count_or_empty(shown.samples_count), shown.samples_id},
-              {"reference", shown.reference, shown.reference_count == 0 ? "unknown" : count_or_empty(shown.reference_count), shown.reference_id}},
-             shown.features.empty() ? "" : "Features: " + shown.features);
+  std::vector<std::vector<std::string>> sets{{"samples", shown.samples, count_or_empty(shown.samples_count), shown.samples_id}};
+  if (!shown.reference.empty()) sets.push_back({"reference", shown.reference, shown.reference_count == 0 ? "unknown" : count_or_empty(shown.reference_count), shown.reference_id});
+  page.table({"", "name", "images", "fingerprint"}, sets);
   if (r.limit != nullptr) page.plot(plot_of(*r.limit));
   if (r.samples != nullptr) show_images(page, *r.samples, "Samples");
   if (r.reference != nullptr) show_images(page, *r.reference, "Reference");

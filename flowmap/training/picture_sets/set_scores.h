@@ -28,8 +28,8 @@ void add_set_scores(const std::filesystem::path& folder, const std::vector<SetSc
 // One line for each number, for the terminal.
 std::string set_scores_text(const std::vector<SetScore>& scores);
 
-// What keeps these numbers from being compared with published ones: few images, another size of the two sets. One sentence each.
-std::vector<std::string> limits_of(const SeenSet& samples, const SetReference& reference);
+// What keeps the numbers of these metrics from being compared with published ones: few images, another size of the two sets. One sentence each.
+std::vector<std::string> limits_of(const std::vector<std::string>& metrics, const SeenSet& samples, const SetReference& reference);
 
 // Writes folder/report.html: the numbers, their limits, the line of fid_infinity, and the first images of each set.
 struct SetReport {
