@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "flowmap/training/ablation/variants.h"
+#include "flowmap/training/backbones.h"
 #include "flowmap/training/chain/spaces.h"
+#include "nn/checkpoint.h"
 #include "nn/config/toml_text.h"
 #include "tensor/error.h"
 
@@ -32,6 +35,47 @@ MapStage self_guided_map(const Recipe& r) {
   guided.low = r.guidance_from, guided.high = r.guidance_to;
   if (guided.labels.probability == 0) guided.labels.probability = label_dropout;     // the network must learn its velocity without a label
   return map;
+}
+
+std::string section_of(const std::string& key) { return key.substr(0, key.find('.')); }
+
+// Whether the sides may differ in this setting: it belongs to latent space or network, it decides no result, or the comparison does not read it.
+bool is_of_one_side(const std::string& key) {
+  const std::string section = section_of(key);
+  if (is_backbone_section(section)) return true;                         // with precision and recomputation
+  if (section == "latents") return key != "latents.flip";
+  for (const char* own : {"space", "network", "rae", "identity", "encoder_weights", "decoder_weights", "vae_weights", "stats_file", "teacher_weights", "encoder_model",
+                          "decoder_size", "dit_size", stage_name::encoder, stage_name::decoder, stage_name::vae, stage_name::mft, stage_name::map, "log", "class_names",
+                          "train_images"})
+    if (section == own) return true;
+  for (const char* leaf : {".loop.log_every", ".loop.ckpt_every", ".loop.sample_every", ".loop.keep", ".loop.keep_every", ".loop.micro_batch"})
+    if (key.ends_with(leaf)) return true;
+  return false;
+}
+
+// Whether both paths lead to the same weights, such as an absolute and a relative path.
+bool are_one_file(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return false;
+  const auto of_a = weights_and_part(a), of_b = weights_and_part(b);
+  std::error_code error;
+  return of_a.second == of_b.second && std::filesystem::equivalent(of_a.first, of_b.first, error);
+}
+
+// Error if two scores of the sides have different judges or references.
+void refuse_two_references(const std::vector<Side>& sides) {
+  const Score* first = nullptr;
+  const auto check = [&](const Score& s, const std::string& side) {
+    if (first == nullptr) first = &s;
+    if (s.judge == first->judge && s.reference_id == first->reference_id) return;
+    throw Error(fmt::format("--what latents: {} of {} was scored with judge {} and reference {}, {} of {} with judge {} and reference {}, so their distances cannot be "
+                            "compared: set judge_weights to one trained judge for both sides, such as {}/judge/judge.safetensors",
+                            first->name, sides[0].folder, first->judge, first->reference_id, s.name, side, s.judge, s.reference_id, sides[0].folder));
+  };
+  for (const Side& side : sides) {
+    for (const Trial& t : side.findings.trials)
+      for (const Score& s : t.scores) check(s, side.folder);
+    for (const Level& l : side.findings.levels) check(l.score, side.folder);
+  }
 }
 
 // Billions of multiply-adds, the unit that the papers call GFLOPs.
@@ -65,17 +109,15 @@ std::vector<Variant> latents_starts(const Recipe& r) {
 }
 
 void check_equal_work(const Recipe& a, const Recipe& b) {
-  const auto compared = [](const std::string& path) {
-    for (const char* part : {"cmt.", "mfd.", "evaluate."})
-      if (path.starts_with(part)) return !path.ends_with(".log_every") && !path.ends_with(".ckpt_every") && !path.ends_with("micro_batch");
-    return path == "data" || path == "seed" || path.starts_with("guidance") || path == "judge_weights";
-  };
+  const bool trains_judge = a.judge_weights.empty() || b.judge_weights.empty();
   Recipe first = a, second = b;
   const std::vector<Field> of_a = list_fields(first), of_b = list_fields(second);
-  for (std::size_t i = 0; i < of_a.size(); ++i)
-    if (compared(of_a[i].path) && to_text(of_a[i]) != to_text(of_b[i]))
-      throw ConfigError(fmt::format("--what latents: {} is {} on one side and {} on the other; only latent space and network may differ: give both the same value",
-                                    of_a[i].path, to_text(of_a[i]), to_text(of_b[i])));
+  for (std::size_t i = 0; i < of_a.size(); ++i) {
+    const std::string &key = of_a[i].path, x = toml_value(of_a[i]), y = toml_value(of_b[i]);
+    if (x == y || is_of_one_side(key) || (section_of(key) == stage_name::judge && !trains_judge)) continue;
+    if (key == "judge_weights" && are_one_file(a.judge_weights, b.judge_weights)) continue;
+    throw ConfigError(fmt::format("--what latents: {} is {} on one side and {} on the other; only latent space and network may differ: give both the same value", key, x, y));
+  }
 }
 
 std::vector<TableColumn> latents_columns() {
@@ -93,6 +135,7 @@ std::vector<double> latents_costs(const Recipe& r, const Trial& t, const Variant
 }
 
 Findings joined(std::vector<Side> sides) {
+  refuse_two_references(sides);
   Findings all = sides.at(0).findings;
   all.variants.clear(), all.trials.clear(), all.levels.clear(), all.teacher.clear(), all.shown = {};
   for (Side& side : sides) {
