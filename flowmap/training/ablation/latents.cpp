@@ -78,9 +78,6 @@ void refuse_two_references(const std::vector<Side>& sides) {
   }
 }
 
-// Billions of multiply-adds, the unit that the papers call GFLOPs.
-double giga_multiply_adds(double flops) { return flops / 2e9; }
-
 std::string title(std::string name) {
   std::replace(name.begin(), name.end(), '_', ' ');
   return name;
@@ -120,24 +117,28 @@ void check_equal_work(const Recipe& a, const Recipe& b) {
   }
 }
 
+SampleCost sample_cost(const Recipe& r) {
+  const SpaceSpec& space = space_of(r);
+  const auto billions = [](std::int64_t macs) { return static_cast<double>(macs) / 1e9; };
+  return {.generator = billions(r.network.cost(true).macs_linear), .decoder = space.decode_macs == nullptr ? 0 : billions(space.decode_macs(r))};
+}
+
 std::vector<TableColumn> latents_columns() {
   return {{"parameters_m", "parameters, millions", "{:.3f}"},
           {"generator_gmacs", "GMACs a call", "{:.4f}"},
           {"decoder_gmacs", "GMACs, decoder", "{:.4f}"},
-          {"training_seconds", "training, s", "{:.0f}"}};
+          {"training_seconds", "loss and gradients, s (estimate)", "{:.0f}"}};
 }
 
 std::vector<double> latents_costs(const Recipe& r, const Trial& t, const Variant& v) {
-  const NetworkCost network = r.network.cost(true);
-  const SpaceSpec& space = space_of(r);
-  return {static_cast<double>(network.all()) / 1e6, giga_multiply_adds(network.flops), space.decode_flops == nullptr ? 0 : giga_multiply_adds(space.decode_flops(r)),
-          t.cost ? t.cost->seconds * static_cast<double>(v.steps()) : Score::none};
+  const SampleCost sample = sample_cost(r);
+  return {static_cast<double>(r.network.cost(true).all()) / 1e6, sample.generator, sample.decoder, t.cost ? t.cost->seconds * static_cast<double>(v.steps()) : Score::none};
 }
 
 Findings joined(std::vector<Side> sides) {
   refuse_two_references(sides);
   Findings all = sides.at(0).findings;
-  all.variants.clear(), all.trials.clear(), all.levels.clear(), all.teacher.clear(), all.shown = {};
+  all.variants.clear(), all.trials.clear(), all.levels.clear(), all.teacher.clear(), all.shown = {}, all.busy.clear();
   for (Side& side : sides) {
     Findings& f = side.findings;
     const std::size_t before = all.variants.size();
@@ -147,6 +148,7 @@ Findings joined(std::vector<Side> sides) {
       if (!t.folder.empty()) t.folder = side.folder + "/" + t.folder;
       all.trials.push_back(std::move(t));
     }
+    if (!f.busy.empty()) all.busy += fmt::format("{}{}: {}", all.busy.empty() ? "" : "; ", side.folder, f.busy);
     for (Level& l : f.levels) l.name = side.folder + ", " + l.name, all.levels.push_back(std::move(l));
   }
   return all;
@@ -155,9 +157,12 @@ Findings joined(std::vector<Side> sides) {
 std::vector<Plot> latents_plots(const Findings& f) {
   std::vector<Plot> plots;
   for (const char* metric : {"frechet", "kid"}) {
-    Plot plot{.title = fmt::format("{} over the cost of a sample", title(metric)), .x_label = "GMACs a sample, generator and decoder", .y_label = title(metric), .curves = {}, .log_x = true, .log_y = true};
+    const bool positive = std::string_view(metric) == "frechet";       // a KID near 0 may be negative, and a log axis would hide it
+    Plot plot{.title = fmt::format("{} over the cost of a sample", title(metric)), .x_label = "GMACs a sample, generator and decoder", .y_label = title(metric), .curves = {},
+              .log_x = true, .log_y = positive};
     for (std::size_t i = 0; i < f.variants.size(); ++i) {
       const std::vector<const Trial*> trials = trials_of(f, i);
+      const SampleCost cost = sample_cost(f.variants[i].recipe);
       Curve curve{.name = f.variants[i].name, .x = {}, .y = {}, .markers = true};
       for (const int calls : f.calls) {
         std::vector<double> values;
@@ -165,7 +170,7 @@ std::vector<Plot> latents_plots(const Findings& f) {
           for (const Score& s : t->scores)
             if (s.calls == calls && std::isfinite(s.metric(metric))) values.push_back(s.metric(metric));
         if (values.empty()) continue;
-        curve.x.push_back(calls * trials.front()->own.at(1) + trials.front()->own.at(2)), curve.y.push_back(statistics(values).mean);
+        curve.x.push_back(cost.of(calls)), curve.y.push_back(statistics(values).mean);
       }
       if (!curve.x.empty()) plot.curves.push_back(std::move(curve));
     }

@@ -27,6 +27,13 @@ std::vector<Variant> latents_starts(const Recipe& recipe);
 // [judge] are compared if a side trains its own judge.
 void check_equal_work(const Recipe& a, const Recipe& b);
 
+// Multiply-adds in linear layers and convolutions, in billions: the numbers that `inspect --flops` prints as macs_linear, and the paper as GFLOPs.
+struct SampleCost {
+  double generator = 0, decoder = 0;                                   // of a call for one sample, and of one decoding (0: the space has no decoder)
+  double of(int calls) const { return calls * generator + decoder; }
+};
+SampleCost sample_cost(const Recipe& recipe);
+
 // What the sides cost: columns of a trial (Trial::own) beside its scores.
 std::vector<TableColumn> latents_columns();
 std::vector<double> latents_costs(const Recipe& recipe, const Trial& trial, const Variant& variant);
