@@ -30,7 +30,11 @@ struct OpenSide {
   std::unique_ptr<TrainingRun> run;
   Findings findings;
 
+  // The context refers to the recipe, so a side stays where it was made.
+  OpenSide(const OpenSide&) = delete;
+  OpenSide& operator=(const OpenSide&) = delete;
   OpenSide(const Recipe& of, const Context& from, const std::string& config_file) : recipe(of), context(from) {
+    context.fields = list_fields(recipe);                            // stages store the config of their side, not the program's
     context.launch.config_file = config_file;
     context.launch.out = (std::filesystem::path(from.launch.out) / recipe.space).string();
     run = std::make_unique<TrainingRun>(recipe, run_context(context));

@@ -162,7 +162,10 @@ TEST_CASE("--what latents trains two spaces with and without guidance, and its t
   CHECK(plain.key() != switched.key());
   CHECK(has(switched.text(), "map.objective.guided_mean_flow.compat.squared_adaptive_metric = true\n"));
 
-  // The stages before the flow maps are reused for their own settings alone. Guidance is none of them, nor is the rate of the logs.
+  // Each side's stages store the config of their side.
+  for (const char* side : {"rae", "vae"}) CHECK(has(read_file(out / side / "fm/config.toml"), fmt::format("space = \"{}\"", side)));
+
+  // The stages before the flow maps are reused for their own settings alone. Guidance is none of them, and neither is the frequency of the logs.
   refused(ablate(a, b, out, {"--mfd.loop.batch", "8", "--fm.loop.rate.peak", "0.02"}), exit_code::usage, "fm.loop.rate.peak was 0.01, is 0.02. Give another --out");
   refused(ablate(a, b, out, {"--mfd.loop.batch", "8", "--vae.loop.steps", "13"}), exit_code::usage, "vae.loop.steps was 12, is 13. Give another --out");
   succeeds(ablate(a, b, out, {"--guidance", "3", "--cmt.loop.steps", "13", "--fm.loop.log-every", "5", "--dry-run"}));

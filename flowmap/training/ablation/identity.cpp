@@ -158,12 +158,15 @@ std::string claim_folder(const fs::path& folder, const Identity& identity) {
   return apart;
 }
 
-void check_trained_alike(const TrainingRun& run, const StageSpec& stage) {
+void check_trained_alike(TrainingRun& run, const StageSpec& stage) {
   const fs::path folder = run.root() / stage.name, file = folder / "config.toml";
   const bool trained = run.has(stage.name) || (stage.file != nullptr && fs::exists(folder / stage.file));
   if (!trained || !fs::exists(file)) return;
+  const std::string stored = read_file(file);
+  if (toml_settings(stored).count("against") > 0)                      // a key of ablate: older versions stored the config of --config for both sides
+    return run.context().log.warning("{} is not the config of this side, because an older version wrote it: it is not compared with the settings of {}", file.string(), stage.name);
   Recipe recipe = run.recipe();
-  for (const std::string& change : config_changes(read_file(file), to_toml(list_fields(recipe)))) {
+  for (const std::string& change : config_changes(stored, to_toml(list_fields(recipe)))) {
     const std::string key = change.substr(0, change.find(' '));
     if (!change.starts_with(key + " was ") || !decides_stage(recipe, stage, key) || names_same_file(change)) continue;
     throw ConfigError(fmt::format("{} contains weights that were trained with other settings: {}. Give another --out, or the former value", folder.string(), change));

@@ -34,6 +34,6 @@ std::string claim_folder(const std::filesystem::path& folder, const Identity& id
 
 // For stages before the flow maps, which all comparisons in a run share, so that their folders have no identity: ConfigError if the run has weights of this
 // stage that were trained with other settings than the run's recipe. The error names the first such key.
-void check_trained_alike(const TrainingRun& run, const StageSpec& stage);
+void check_trained_alike(TrainingRun& run, const StageSpec& stage);
 
 }  // namespace fm
