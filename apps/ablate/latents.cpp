@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "apps/ablate/trainings.h"
 #include "apps/cli/toml.h"
 #include "apps/run/run_observer.h"
@@ -10,9 +12,11 @@
 #include "apps/train/describe.h"
 #include "data/image_file.h"
 #include "data/png.h"
+#include "flowmap/training/ablation/identity.h"
 #include "flowmap/training/ablation/latents.h"
 #include "flowmap/training/ablation/scoring.h"
 #include "flowmap/training/chain/evaluation.h"
+#include "flowmap/training/chain/spaces.h"
 #include "tensor/error.h"
 #include "tensor/memory/allocator.h"
 
@@ -26,7 +30,11 @@ struct OpenSide {
   std::unique_ptr<TrainingRun> run;
   Findings findings;
 
+  // The context refers to the recipe, so a side stays where it was made.
+  OpenSide(const OpenSide&) = delete;
+  OpenSide& operator=(const OpenSide&) = delete;
   OpenSide(const Recipe& of, const Context& from, const std::string& config_file) : recipe(of), context(from) {
+    context.fields = list_fields(recipe);                            // stages store the config of their side, not the program's
     context.launch.config_file = config_file;
     context.launch.out = (std::filesystem::path(from.launch.out) / recipe.space).string();
     run = std::make_unique<TrainingRun>(recipe, run_context(context));
@@ -34,24 +42,31 @@ struct OpenSide {
   const std::string& name() const { return recipe.space; }
 };
 
-// Settings of the command line, which are for both sides: those of `given` that the file does not have. The names of space and network are the sides' own.
-void take_flags(const Recipe& given, const std::string& config_file, Recipe& other) {
-  Recipe plain, flagged = given;
-  if (!config_file.empty()) load_toml_file(list_fields(plain), config_file);
-  const std::vector<Field> before = list_fields(plain), after = list_fields(flagged), to = list_fields(other);
-  for (std::size_t i = 0; i < after.size(); ++i)
-    if (after[i].path != "space" && after[i].path != "network" && to_text(before[i]) != to_text(after[i])) set_from_text(to[i], to_text(after[i]), to[i].path);
+// Settings of the command line, which are for both sides. The names of space and network are the sides' own, and ablate's own options are not part of a recipe.
+void take_flags(const std::vector<Assignment>& given, Recipe& other) {
+  const std::vector<Field> fields = list_fields(other);
+  for (const Assignment& a : given) {
+    if (a.key == "space" || a.key == "network") continue;
+    const auto field = std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.path == a.key; });
+    if (field != fields.end()) set_from_text(*field, a.text, a.where);
+  }
 }
 
-Recipe other_side(const AblateConfig& config, const std::string& config_file) {
+Recipe other_side(const AblateConfig& config, const std::vector<Assignment>& given) {
   if (config.against.empty()) throw ConfigError("--what latents needs --against CONFIG, the recipe of the other latent space, such as configs/fashion_mnist_vae.toml");
   Recipe r;
   load_toml_file(list_fields(r), config.against);
-  take_flags(config.recipe, config_file, r);
+  take_flags(given, r);
   if (r.space == config.recipe.space)
     throw ConfigError(fmt::format("--what latents: both recipes have space = \"{}\": name a recipe of another latent space with --against", r.space));
   if (config.steps > 0) stretch(r.mfd.loop, config.steps);
   return r;
+}
+
+// ConfigError if a stage before the flow maps was trained in an earlier call with other settings: such a stage would be reused as it is.
+void check_base(const OpenSide& side) {
+  for (const StageSpec& stage : stage_table())
+    if (stage.makes != Makes::flow_map && stage.in_pipeline(side.recipe)) check_trained_alike(*side.run, stage);
 }
 
 // Trains the stages before the flow maps as `flowmap_train pipeline` does; finished stages are skipped.
@@ -81,9 +96,11 @@ Outcome train_starts(OpenSide& side, Runs& runs, bool fresh) {
   return Outcome::finished;
 }
 
-// The teacher's own samples and the autoencoder's reconstructions, for comparison.
+// The teacher's own samples and, if the space has an autoencoder, its reconstructions, for comparison.
 void score_levels(OpenSide& side) {
-  evaluate_run(*side.run, {.stages = {decoder_stage(side.recipe)->scored_as, stage_that_makes(Makes::teacher).scored_as}}, [&](const Score& s) {
+  EvaluateRequest request{.stages = {stage_that_makes(Makes::teacher).scored_as}, .features = {}};
+  if (const StageSpec* decoder = decoder_stage(side.recipe)) request.stages.insert(request.stages.begin(), decoder->scored_as);
+  evaluate_run(*side.run, request, [&](const Score& s) {
     const bool generated = s.calls > 0;
     side.findings.levels.push_back({generated ? fmt::format("{} (guided), {} calls", s.name, s.calls) : s.name, "the same score in every column of calls", s});
   });
@@ -127,19 +144,31 @@ std::string stacked(const std::vector<std::string>& pngs) {
   return {png.begin(), png.end()};
 }
 
-}  // namespace
-
-int compare_latents(AblateConfig& config, Context& context, bool fresh) {
+// ConfigError for an option of ablate that this comparison does not read.
+void refuse_other_options(const AblateConfig& config) {
   if (!config.vary.empty()) throw ConfigError("--vary: --what latents compares fixed trainings: leave --vary out");
   if (config.equal != "steps") throw ConfigError(fmt::format("--equal {}: --what latents gives all flow maps equal steps and batches: leave --equal out", config.equal));
   if (config.jobs > 1 || config.trial >= 0) throw ConfigError("--jobs and --trial: --what latents trains one flow map after the other: leave them out");
+  AblateConfig plain, given = config;
+  const std::vector<Field> before = list_fields(plain), now = list_fields(given);
+  for (std::size_t i = 0; i < now.size(); ++i)
+    for (const char* key : {"objectives", "deltas", "lambdas", "poor_share", "precisions", "lambda_start"})
+      if (now[i].path == key && to_text(now[i]) != to_text(before[i]))
+        throw ConfigError(fmt::format("--{} {}: --what latents compares fixed trainings and does not read this option: leave it out", now[i].rule.flag, to_text(now[i])));
+}
+
+}  // namespace
+
+int compare_latents(AblateConfig& config, Context& context, bool fresh) {
+  refuse_other_options(config);
   if (context.launch.out.empty()) throw ConfigError("--out is missing: give the folder for both runs and the report");
-  const Recipe other = other_side(config, context.launch.config_file);
+  const Recipe other = other_side(config, context.assignments);
   if (config.steps > 0) stretch(config.recipe.mfd.loop, config.steps);
   std::vector<std::unique_ptr<OpenSide>> sides;
   sides.push_back(std::make_unique<OpenSide>(config.recipe, context, context.launch.config_file));
   sides.push_back(std::make_unique<OpenSide>(other, context, config.against));
   check_equal_work(sides[0]->recipe, sides[1]->recipe);
+  for (const auto& side : sides) check_base(*side);
   const std::vector<std::int64_t> all = seeds(config);
   for (auto& side : sides) {
     side->findings = {.what = "latents", .subtitle = {}, .variants = latents_variants(side->recipe), .trials = {}, .calls = parse_steps(side->recipe.evaluate.steps), .own_columns = latents_columns(), .busy = {}};

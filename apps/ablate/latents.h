@@ -7,7 +7,8 @@
 namespace fm {
 
 // `fresh`: the flow maps of an earlier comparison are moved aside and trained anew. Returns the exit code. ConfigError if --against is missing, both sides have
-// the same latent space, or they differ in more than latent space and network.
+// the same latent space, they differ in more than latent space and network (check_equal_work), an option is given that this comparison does not read, or an
+// earlier call has trained a stage before the flow maps with other settings.
 int compare_latents(AblateConfig& config, Context& context, bool fresh);
 
 }  // namespace fm

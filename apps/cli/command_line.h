@@ -21,11 +21,6 @@ struct LaunchOption {
   bool basic = false; // true: -h lists it too; false: only --help does
 };
 
-// One `key = text` from the command line; `where` is the flag that gives the value.
-struct Assignment {
-  std::string key, text, where;
-};
-
 struct ParsedLine {
   const Command* command = nullptr;  // nullptr: only help or version was requested, or nothing
   Launch launch;

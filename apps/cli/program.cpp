@@ -188,7 +188,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
     log.warning("{}", stop.what());                                 // ranks other than the first print it too
     return exit_code::stopped_early;
   }
-  Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, *ranks};
+  Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, *ranks, line.assignments};
   context.launch.device = place.device;
   context.launch.own_config = own_config;
   if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();

@@ -49,6 +49,11 @@ struct Launch : RunOptions, RankOptions {
   int verbosity = 0;            // below 0 quiet, above 0 verbose
 };
 
+// One `key = text` from the command line; `where` is the flag that gives the value.
+struct Assignment {
+  std::string key, text, where;
+};
+
 // The arguments of a command's function besides its config.
 struct Context {
   std::string program, command;
@@ -57,6 +62,7 @@ struct Context {
   std::vector<Field> fields;  // of the resolved config, for config.toml and the checkpoint's JSON
   Logger& log;
   Ranks& ranks;               // the processes that run this command together
+  std::vector<Assignment> assignments = {};  // the values of the config that the command line gives, in the order they were written
 };
 
 struct CommandInfo {

@@ -20,11 +20,7 @@ struct GuidedMeanFlowConfig : MeanFlowConfig {
       "share kappa of the network's own velocity with the label; its velocity without a label has the share 1 - omega - kappa", range(0, 0.9999));
     v("low", low, "smallest time at which targets are guided", range(0, 1));
     v("high", high, "largest time at which targets are guided", range(0, 1));
-    v("pairs", pairs, "times s <= t of each row");
-    v("labels", labels, "label dropout");
-    v("derivative", derivative, "method for du/dt in the target");
-    v("metric", metric, "metric from residual to loss");
-    v("tangent", tangent, "guards of the derivative");
+    MeanFlowConfig::visit(v);
   }
 
   static constexpr std::string_view name = "guided_mean_flow", says = "MeanFlow towards a velocity that the network itself guides: guidance costs nothing at sampling";

@@ -44,7 +44,8 @@ template <class M, class C> NetworkCost cost_of(const C& config) {
   const M model(config);
   NetworkCost out;
   for_each_parameter(model, [&](const std::string&, const Parameter& p) { out.parameters.push_back({p.value.numel(), p.trainable}); });
-  out.flops = 2 * static_cast<double>(total(cost_table(config)).macs());
+  const ModuleCost whole = total(cost_table(config));
+  out.flops = 2 * static_cast<double>(whole.macs()), out.macs_linear = whole.macs_linear;
   if constexpr (requires { config.recompute; }) out.recompute = config.recompute;
   out.activations = [config](std::int64_t rows, bool recompute) { return activation_bytes(with_recompute(config, recompute), rows); };
   return out;

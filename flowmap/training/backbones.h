@@ -60,6 +60,7 @@ struct NetworkCost {
   };
   std::vector<Parameter> parameters;
   double flops = 0;                                      // FLOPs of a forward pass of one sample
+  std::int64_t macs_linear = 0;                          // its multiply-adds in linear layers and convolutions, without attention's products (nn/flops/count.h)
   bool recompute = false;                                // whether the config asks for recomputed activations
   std::function<ActivationBytes(std::int64_t rows, bool recompute)> activations;
 

@@ -6,6 +6,8 @@
 
 #include "flowmap/training/chain/spaces.h"
 #include "nn/config/removed_options.h"
+#include "nn/config/toml_text.h"
+#include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
 namespace fm {
@@ -51,6 +53,20 @@ bool is_read(const Recipe& recipe, const std::string& trained, const std::string
 void add_config(Identity& out, Recipe recipe, const std::string& part, const std::string& prefix) {
   for (const Field& f : list_fields(recipe))
     if (is_read(recipe, part, f.path) && !is_as_before(f.path, to_text(f))) out.lines.push_back(fmt::format("{}{} = {}", prefix, f.path, to_text(f)));
+}
+
+// Whether the setting decides the weights of a stage before the flow maps, in a run with this recipe.
+bool decides_stage(const Recipe& r, const StageSpec& stage, const std::string& key) {
+  const std::string section = key.substr(0, key.find('.'));
+  const std::vector<std::string> unread = entries_unread(stage);
+  if (std::find(unread.begin(), unread.end(), section) != unread.end()) return false;
+  // Guidance and compat act in the students. Files and sizes of a decoder act in images alone, and in [rae.decoder].
+  for (const char* other : {"guidance", "guidance_from", "guidance_to", "compat", "decoder_weights", "decoder_size", "class_names", "log", "train_images", "watch.keep_best"})
+    if (key == other) return false;
+  if (is_backbone_section(section)) return section == r.network.section() && !key.ends_with(".recompute");
+  if (section == stage_name::vae && section != stage.name) return key.starts_with("vae.model.");
+  if (key.starts_with("rae.decoder.") && stage.is_generator()) return false;
+  return !key.ends_with(".loop.score_every") && !decides_nothing(r, key);
 }
 
 std::map<std::string, std::string> by_key(const std::vector<std::string>& lines) {
@@ -140,6 +156,21 @@ std::string claim_folder(const fs::path& folder, const Identity& identity) {
   const std::string apart = apart_from_nearest(folder, identity);
   write_atomically(file, identity.text());
   return apart;
+}
+
+void check_trained_alike(TrainingRun& run, const StageSpec& stage) {
+  const fs::path folder = run.root() / stage.name, file = folder / "config.toml";
+  const bool trained = run.has(stage.name) || (stage.file != nullptr && fs::exists(folder / stage.file));
+  if (!trained || !fs::exists(file)) return;
+  const std::string stored = read_file(file);
+  if (toml_settings(stored).count("against") > 0)                      // a key of ablate: older versions stored the config of --config for both sides
+    return run.context().log.warning("{} is not the config of this side, because an older version wrote it: it is not compared with the settings of {}", file.string(), stage.name);
+  Recipe recipe = run.recipe();
+  for (const std::string& change : config_changes(stored, to_toml(list_fields(recipe)))) {
+    const std::string key = change.substr(0, change.find(' '));
+    if (!change.starts_with(key + " was ") || !decides_stage(recipe, stage, key) || names_same_file(change)) continue;
+    throw ConfigError(fmt::format("{} contains weights that were trained with other settings: {}. Give another --out, or the former value", folder.string(), change));
+  }
 }
 
 }  // namespace fm

@@ -32,4 +32,8 @@ std::string folder_of(const std::string& what, const Variant& variant, std::int6
 // the training is not new, or if there is no other one.
 std::string claim_folder(const std::filesystem::path& folder, const Identity& identity);
 
+// For stages before the flow maps, which all comparisons in a run share, so that their folders have no identity: ConfigError if the run has weights of this
+// stage that were trained with other settings than the run's recipe. The error names the first such key.
+void check_trained_alike(TrainingRun& run, const StageSpec& stage);
+
 }  // namespace fm

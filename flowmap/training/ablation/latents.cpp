@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "flowmap/training/ablation/variants.h"
+#include "flowmap/training/backbones.h"
 #include "flowmap/training/chain/spaces.h"
+#include "nn/checkpoint.h"
 #include "nn/config/toml_text.h"
 #include "tensor/error.h"
 
@@ -34,8 +37,46 @@ MapStage self_guided_map(const Recipe& r) {
   return map;
 }
 
-// Billions of multiply-adds, the unit that the papers call GFLOPs.
-double giga_multiply_adds(double flops) { return flops / 2e9; }
+std::string section_of(const std::string& key) { return key.substr(0, key.find('.')); }
+
+// Whether the sides may differ in this setting: it belongs to latent space or network, it decides no result, or the comparison does not read it.
+bool is_of_one_side(const std::string& key) {
+  const std::string section = section_of(key);
+  if (is_backbone_section(section)) return true;                         // with precision and recomputation
+  if (section == "latents") return key != "latents.flip";
+  for (const char* own : {"space", "network", "rae", "identity", "encoder_weights", "decoder_weights", "vae_weights", "stats_file", "teacher_weights", "encoder_model",
+                          "decoder_size", "dit_size", stage_name::encoder, stage_name::decoder, stage_name::vae, stage_name::mft, stage_name::map, "log", "class_names",
+                          "train_images"})
+    if (section == own) return true;
+  for (const char* leaf : {".loop.log_every", ".loop.ckpt_every", ".loop.sample_every", ".loop.keep", ".loop.keep_every", ".loop.micro_batch"})
+    if (key.ends_with(leaf)) return true;
+  return false;
+}
+
+// Whether both paths lead to the same weights, such as an absolute and a relative path.
+bool are_one_file(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return false;
+  const auto of_a = weights_and_part(a), of_b = weights_and_part(b);
+  std::error_code error;
+  return of_a.second == of_b.second && std::filesystem::equivalent(of_a.first, of_b.first, error);
+}
+
+// Error if two scores of the sides have different judges or references.
+void refuse_two_references(const std::vector<Side>& sides) {
+  const Score* first = nullptr;
+  const auto check = [&](const Score& s, const std::string& side) {
+    if (first == nullptr) first = &s;
+    if (s.judge == first->judge && s.reference_id == first->reference_id) return;
+    throw Error(fmt::format("--what latents: {} of {} was scored with judge {} and reference {}, {} of {} with judge {} and reference {}, so their distances cannot be "
+                            "compared: set judge_weights to one trained judge for both sides, such as {}/judge/judge.safetensors",
+                            first->name, sides[0].folder, first->judge, first->reference_id, s.name, side, s.judge, s.reference_id, sides[0].folder));
+  };
+  for (const Side& side : sides) {
+    for (const Trial& t : side.findings.trials)
+      for (const Score& s : t.scores) check(s, side.folder);
+    for (const Level& l : side.findings.levels) check(l.score, side.folder);
+  }
+}
 
 std::string title(std::string name) {
   std::replace(name.begin(), name.end(), '_', ' ');
@@ -65,36 +106,39 @@ std::vector<Variant> latents_starts(const Recipe& r) {
 }
 
 void check_equal_work(const Recipe& a, const Recipe& b) {
-  const auto compared = [](const std::string& path) {
-    for (const char* part : {"cmt.", "mfd.", "evaluate."})
-      if (path.starts_with(part)) return !path.ends_with(".log_every") && !path.ends_with(".ckpt_every") && !path.ends_with("micro_batch");
-    return path == "data" || path == "seed" || path.starts_with("guidance") || path == "judge_weights";
-  };
+  const bool trains_judge = a.judge_weights.empty() || b.judge_weights.empty();
   Recipe first = a, second = b;
   const std::vector<Field> of_a = list_fields(first), of_b = list_fields(second);
-  for (std::size_t i = 0; i < of_a.size(); ++i)
-    if (compared(of_a[i].path) && to_text(of_a[i]) != to_text(of_b[i]))
-      throw ConfigError(fmt::format("--what latents: {} is {} on one side and {} on the other; only latent space and network may differ: give both the same value",
-                                    of_a[i].path, to_text(of_a[i]), to_text(of_b[i])));
+  for (std::size_t i = 0; i < of_a.size(); ++i) {
+    const std::string &key = of_a[i].path, x = toml_value(of_a[i]), y = toml_value(of_b[i]);
+    if (x == y || is_of_one_side(key) || (section_of(key) == stage_name::judge && !trains_judge)) continue;
+    if (key == "judge_weights" && are_one_file(a.judge_weights, b.judge_weights)) continue;
+    throw ConfigError(fmt::format("--what latents: {} is {} on one side and {} on the other; only latent space and network may differ: give both the same value", key, x, y));
+  }
+}
+
+SampleCost sample_cost(const Recipe& r) {
+  const SpaceSpec& space = space_of(r);
+  const auto billions = [](std::int64_t macs) { return static_cast<double>(macs) / 1e9; };
+  return {.generator = billions(r.network.cost(true).macs_linear), .decoder = space.decode_macs == nullptr ? 0 : billions(space.decode_macs(r))};
 }
 
 std::vector<TableColumn> latents_columns() {
   return {{"parameters_m", "parameters, millions", "{:.3f}"},
           {"generator_gmacs", "GMACs a call", "{:.4f}"},
           {"decoder_gmacs", "GMACs, decoder", "{:.4f}"},
-          {"training_seconds", "training, s", "{:.0f}"}};
+          {"training_seconds", "loss and gradients, s (estimate)", "{:.0f}"}};
 }
 
 std::vector<double> latents_costs(const Recipe& r, const Trial& t, const Variant& v) {
-  const NetworkCost network = r.network.cost(true);
-  const SpaceSpec& space = space_of(r);
-  return {static_cast<double>(network.all()) / 1e6, giga_multiply_adds(network.flops), space.decode_flops == nullptr ? 0 : giga_multiply_adds(space.decode_flops(r)),
-          t.cost ? t.cost->seconds * static_cast<double>(v.steps()) : Score::none};
+  const SampleCost sample = sample_cost(r);
+  return {static_cast<double>(r.network.cost(true).all()) / 1e6, sample.generator, sample.decoder, t.cost ? t.cost->seconds * static_cast<double>(v.steps()) : Score::none};
 }
 
 Findings joined(std::vector<Side> sides) {
+  refuse_two_references(sides);
   Findings all = sides.at(0).findings;
-  all.variants.clear(), all.trials.clear(), all.levels.clear(), all.teacher.clear(), all.shown = {};
+  all.variants.clear(), all.trials.clear(), all.levels.clear(), all.teacher.clear(), all.shown = {}, all.busy.clear();
   for (Side& side : sides) {
     Findings& f = side.findings;
     const std::size_t before = all.variants.size();
@@ -104,6 +148,7 @@ Findings joined(std::vector<Side> sides) {
       if (!t.folder.empty()) t.folder = side.folder + "/" + t.folder;
       all.trials.push_back(std::move(t));
     }
+    if (!f.busy.empty()) all.busy += fmt::format("{}{}: {}", all.busy.empty() ? "" : "; ", side.folder, f.busy);
     for (Level& l : f.levels) l.name = side.folder + ", " + l.name, all.levels.push_back(std::move(l));
   }
   return all;
@@ -112,9 +157,12 @@ Findings joined(std::vector<Side> sides) {
 std::vector<Plot> latents_plots(const Findings& f) {
   std::vector<Plot> plots;
   for (const char* metric : {"frechet", "kid"}) {
-    Plot plot{.title = fmt::format("{} over the cost of a sample", title(metric)), .x_label = "GMACs a sample, generator and decoder", .y_label = title(metric), .curves = {}, .log_x = true, .log_y = true};
+    const bool positive = std::string_view(metric) == "frechet";       // a KID near 0 may be negative, and a log axis would hide it
+    Plot plot{.title = fmt::format("{} over the cost of a sample", title(metric)), .x_label = "GMACs a sample, generator and decoder", .y_label = title(metric), .curves = {},
+              .log_x = true, .log_y = positive};
     for (std::size_t i = 0; i < f.variants.size(); ++i) {
       const std::vector<const Trial*> trials = trials_of(f, i);
+      const SampleCost cost = sample_cost(f.variants[i].recipe);
       Curve curve{.name = f.variants[i].name, .x = {}, .y = {}, .markers = true};
       for (const int calls : f.calls) {
         std::vector<double> values;
@@ -122,7 +170,7 @@ std::vector<Plot> latents_plots(const Findings& f) {
           for (const Score& s : t->scores)
             if (s.calls == calls && std::isfinite(s.metric(metric))) values.push_back(s.metric(metric));
         if (values.empty()) continue;
-        curve.x.push_back(calls * trials.front()->own.at(1) + trials.front()->own.at(2)), curve.y.push_back(statistics(values).mean);
+        curve.x.push_back(cost.of(calls)), curve.y.push_back(statistics(values).mean);
       }
       if (!curve.x.empty()) plot.curves.push_back(std::move(curve));
     }

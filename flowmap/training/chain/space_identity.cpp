@@ -40,7 +40,7 @@ std::unique_ptr<RunSpace> open(TrainingRun& run) { return std::make_unique<Ident
 SpaceSpec identity_row() {
   return {.name = "identity", .says = "the samples of the data as they are", .pictures = false, .encodes = false, .uses = uses,
                              .take_sizes = take_sizes, .has_sizes = has_sizes, .resolve = resolve, .shape = shape, .samples = samples,
-                             .sample_bytes = sample_bytes, .encode_flops = nullptr, .decode_flops = nullptr, .parameters = nullptr, .open = open};
+                             .sample_bytes = sample_bytes, .encode_flops = nullptr, .decode_macs = nullptr, .parameters = nullptr, .open = open};
 }
 
 }  // namespace fm

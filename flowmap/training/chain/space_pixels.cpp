@@ -45,7 +45,7 @@ std::unique_ptr<RunSpace> open_pixels(TrainingRun& run) { return std::make_uniqu
 SpaceSpec pixels_row() {
   return {.name = "pixels", .says = "the pixels of images", .pictures = true, .encodes = true, .uses = pixels_uses, .take_sizes = take_picture_sizes,
           .has_sizes = has_picture_sizes, .resolve = resolve_pixels, .shape = shape_of_pixels, .samples = picture_text, .sample_bytes = picture_bytes,
-          .encode_flops = nullptr, .decode_flops = nullptr, .parameters = nullptr, .open = open_pixels};
+          .encode_flops = nullptr, .decode_macs = nullptr, .parameters = nullptr, .open = open_pixels};
 }
 
 }  // namespace fm

@@ -104,7 +104,7 @@ double rae_encode_flops(const Recipe& r) {
   return 2 * static_cast<double>(total(cost_table(r.rae.encoder, seen)).macs());
 }
 
-double rae_decode_flops(const Recipe& r) { return 2 * static_cast<double>(total(cost_table(r.rae.decoder)).macs()); }
+std::int64_t rae_decode_macs(const Recipe& r) { return total(cost_table(r.rae.decoder)).macs_linear; }
 
 std::int64_t rae_parameters(const Recipe& r) {
   const ShapesOnly shapes;
@@ -140,7 +140,7 @@ void fit_rae(Recipe& r) {
 SpaceSpec rae_row() {
   return {.name = "rae", .says = "latents of images by a representation autoencoder", .pictures = true, .encodes = true, .uses = rae_uses, .take_sizes = take_picture_sizes,
                         .has_sizes = has_picture_sizes, .resolve = resolve_rae, .shape = shape_of_rae, .samples = picture_text, .sample_bytes = picture_bytes,
-                        .encode_flops = rae_encode_flops, .decode_flops = rae_decode_flops, .parameters = rae_parameters, .open = open_rae};
+                        .encode_flops = rae_encode_flops, .decode_macs = rae_decode_macs, .parameters = rae_parameters, .open = open_rae};
 }
 
 }  // namespace fm

@@ -119,7 +119,7 @@ void resolve_vae(Recipe& r) {
 
 double vae_encode_flops(const Recipe& r) { return 2 * static_cast<double>(total(encoder_costs(r.vae.model, r.image_size)).macs()); }
 
-double vae_decode_flops(const Recipe& r) { return 2 * static_cast<double>(total(decoder_costs(r.vae.model, r.image_size)).macs()); }
+std::int64_t vae_decode_macs(const Recipe& r) { return total(decoder_costs(r.vae.model, r.image_size)).macs_linear; }
 
 std::int64_t parameters_of_vae(const Recipe& r) {
   const ShapesOnly shapes;
@@ -133,7 +133,7 @@ std::unique_ptr<RunSpace> open_vae(TrainingRun& run) { return std::make_unique<V
 SpaceSpec vae_row() {
   return {.name = "vae", .says = "latents of images by a variational autoencoder, drawn anew at each use", .pictures = true, .encodes = true, .uses = vae_uses,
           .take_sizes = take_picture_sizes, .has_sizes = has_picture_sizes, .resolve = resolve_vae, .shape = shape_of_vae, .samples = picture_text,
-          .sample_bytes = picture_bytes, .encode_flops = vae_encode_flops, .decode_flops = vae_decode_flops, .parameters = parameters_of_vae, .open = open_vae};
+          .sample_bytes = picture_bytes, .encode_flops = vae_encode_flops, .decode_macs = vae_decode_macs, .parameters = parameters_of_vae, .open = open_vae};
 }
 
 }  // namespace fm

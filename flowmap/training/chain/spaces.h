@@ -38,7 +38,7 @@ struct SpaceSpec {
   std::string (*samples)(const Recipe&);                     // "images of 1x28x28"
   std::int64_t (*sample_bytes)(const Recipe&);               // bytes of a sample in memory
   double (*encode_flops)(const Recipe&);                     // FLOPs to encode a sample; null: 0
-  double (*decode_flops)(const Recipe&);                     // FLOPs to decode a latent; null: 0
+  std::int64_t (*decode_macs)(const Recipe&);                // multiply-adds of linear layers and convolutions to decode a latent; null: 0
   std::int64_t (*parameters)(const Recipe&);                 // number of parameters of its networks; null: it has no networks
   std::unique_ptr<RunSpace> (*open)(TrainingRun&);           // the run must outlive the result
 };

@@ -62,8 +62,7 @@ std::filesystem::path stored_config(const std::filesystem::path& run, const std:
   return {};
 }
 
-// Whether a difference, `key was "A", is "B"`, names one file by two paths, such as an absolute and a relative one.
-static bool names_same_file(const std::string& change) {
+bool names_same_file(const std::string& change) {
   const auto quoted = [&](const std::string& before) {
     const std::size_t at = change.find(before);
     if (at == std::string::npos) return std::string();

@@ -173,6 +173,9 @@ class TrainingRun {
 // holds the whole recipe.
 std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage = "");
 
+// Whether a difference of configs, `key was "A", is "B"` (config_changes), names one file by two paths, such as an absolute and a relative one.
+bool names_same_file(const std::string& change);
+
 // Calls load(), which loads weights, and returns its result. `stage`: the folder of this run's stage that the weights are from, or empty. If load() throws
 // FileError, the error also names the stage's config.toml, because weights usually do not fit if the run was made with another config.
 template <class F> auto of_this_run(const std::filesystem::path& stage, const F& load) {
