@@ -6,6 +6,7 @@
 #include "apps/sample/values.h"
 #include "data/class_names.h"
 #include "data/report/csv.h"
+#include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/training_run.h"
 #include "nn/flops/activations.h"
 #include "tensor/narrow.h"
@@ -58,6 +59,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
   Source source;
   source.space = run.decoding_space();
   source.classes = run.recipe().classes;
+  source.rounding = space_of(run.recipe()).rounding;
   if (needs_names(c)) source.class_names = run.class_names();
   source.generate = run.recipe().conditional ? generate : without_labels(generate);
   source.bytes_a_sample = run.recipe().network.cost(!teacher).activations(1, true).one_block;
@@ -77,8 +79,10 @@ std::string labels_text(const SampleCommand& c, const Source& source) {
 Settings settings(const SampleCommand& c, const Source& source) {
   if (c.pictures.pngs.empty()) return {};
   const std::string weights = source.weights();
-  std::string line = fmt::format(" seed {} labels {} steps {} rounding {}", c.recipe.seed, labels_text(c, source), c.calls, c.pictures.rounding);
+  std::string line = fmt::format(" seed {} labels {} steps {} rounding {}", c.recipe.seed, labels_text(c, source), c.calls,
+                                 rounding_of(c.pictures, source.rounding) == Rounding::nearest ? "nearest" : "truncate");
   if (c.solver != "euler") line += " solver " + c.solver;
+  if (c.solver == "dopri5") line += fmt::format(" batch {}", batch_of(c.pictures, source));      // its steps depend on all samples of a batch
   if (c.recipe.guidance != 1) line += fmt::format(" guidance {} from {} to {}", c.recipe.guidance, c.recipe.guidance_from, c.recipe.guidance_to);
   if (c.published.precision != "f32") line += " precision " + c.published.precision;
   const std::size_t stats = c.published.given() ? std::string::npos : weights.find(" stats ");      // older runs did not record it
@@ -106,7 +110,6 @@ int sample(SampleCommand& c, Context& context) {
   Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
   if (!run && !c.recipe.class_names.empty()) source.class_names = read_class_names(c.recipe.class_names, source.classes);
   else if (!run && source.classes == 1000) source.class_names = read_class_names("imagenet", source.classes);
-  if (c.pictures.rounding == "auto") c.pictures.rounding = source.rounding == Rounding::nearest ? "nearest" : "truncate";
   if (!pictures) return draw_values(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), context.log), exit_code::finished;
   draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), settings(c, source), context.log);
   return exit_code::finished;
