@@ -199,6 +199,8 @@ TEST_CASE("space \"vae\": stored means and deviations of another program become 
   refused(train("encode", out, given + quiet), exit_code::usage, "holds latents with given");              // other latents under the same name
   refused(train("encode", out, given + Arguments{"--latents.flip", "true", "--latents-folder", (folder / "b").string(), "-q"}), exit_code::usage, "latents.flip = false");
   const Arguments elsewhere = given + Arguments{"--latents-folder", (folder / "c").string(), "-q"};
+  save(8, 0.5f, 3);
+  refused(train("encode", out, given + Arguments{"--latents-folder", (folder / "d").string(), "--latents.given-form", "log_variance", "-q"}), exit_code::unreadable, "so it has deviations, not log-variances");
   save(8, 0.5f, 10);
   refused(train("encode", out, elsewhere), exit_code::usage, "the label 10, but the config says classes 10");
   save(4, 0.5f, 1);
