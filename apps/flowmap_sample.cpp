@@ -21,6 +21,7 @@ struct SampleCommand {
   PictureConfig pictures;
   std::string stage = "last", solver = "euler", images;
   std::int64_t calls = 1;
+  std::shared_ptr<AdaptiveWork> work = std::make_shared<AdaptiveWork>();
   template <class V>
   void visit(V&& v) {
     pictures.visit(v);
@@ -38,7 +39,7 @@ struct SampleCommand {
   }
 
   DrawConfig draw() const {
-    return {calls, teacher_solver_named(solver), recipe.guidance, recipe.guided_times()};
+    return {calls, teacher_solver_named(solver), recipe.guidance, recipe.guided_times(), work};
   }
 };
 
@@ -54,7 +55,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
                                                                      c.solver, stage, stage_that_makes(Makes::teacher).scored_as));
   const Network model = teacher ? run.load_teacher() : run.load_student(stage);
   const DrawConfig draw = c.draw();
-  const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.solver)
+  const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.solver, draw.work)
                                            : run.student_generator(stage, model, narrow<int>(draw.calls, "calls"));
   Source source;
   source.space = run.decoding_space();
@@ -89,6 +90,13 @@ Settings settings(const SampleCommand& c, const Source& source) {
   return {weights + line, stats == std::string::npos ? "" : weights.substr(0, stats) + line};
 }
 
+// The number of calls follows from the samples if the solver chooses its own steps.
+void report_work(const AdaptiveWork& work, Logger& log) {
+  if (work.batches > 0)
+    log.info("dopri5: {} calls of the teacher, {} steps, {} more rejected; {:.1f} calls for a batch", work.calls, work.steps, work.rejected,
+             static_cast<double>(work.calls) / static_cast<double>(work.batches));
+}
+
 int sample(SampleCommand& c, Context& context) {
   std::optional<TrainingRun> run;
   if (c.published.given() && !context.launch.out.empty())
@@ -110,8 +118,9 @@ int sample(SampleCommand& c, Context& context) {
   Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
   if (!run && !c.recipe.class_names.empty()) source.class_names = read_class_names(c.recipe.class_names, source.classes);
   else if (!run && source.classes == 1000) source.class_names = read_class_names("imagenet", source.classes);
-  if (!pictures) return draw_values(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), context.log), exit_code::finished;
-  draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), settings(c, source), context.log);
+  if (pictures) draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), settings(c, source), context.log);
+  else draw_values(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), context.log);
+  report_work(*c.work, context.log);
   return exit_code::finished;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "flowmap/training/generator.h"
@@ -47,6 +48,7 @@ struct DrawConfig {
   TeacherSolver solver = TeacherSolver::euler;   // ConfigError for a flow map, unless euler
   double guidance = 1;
   Interval interval;
+  std::shared_ptr<AdaptiveWork> work = {};       // receives the numbers of dopri5
 };
 
 // The parts that make samples.

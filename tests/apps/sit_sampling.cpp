@@ -197,7 +197,10 @@ TEST_CASE("samples.txt distinguishes an early MeanFlow from a REPA with the same
   refused(drawn(files().mean_flow_early, "early", {"--origin", "mean_flow", "-q"}), exit_code::usage, "early");
   REQUIRE(drawn(files().mean_flow_early, "map", {"--origin", "mean_flow"}).code == 0);
   CHECK_MESSAGE(has(line("map"), " origin mean_flow"), line("map"));
-  REQUIRE(drawn(files().repa, "adaptive", {"--solver", "dopri5", "--batch", "2"}).code == 0);
+  const Result adaptive = drawn(files().repa, "adaptive", {"--solver", "dopri5", "--batch", "2"});
+  REQUIRE_MESSAGE(adaptive.code == 0, adaptive.err);
+  CHECK_MESSAGE(has(adaptive.err, "dopri5: "), adaptive.err);
+  CHECK_MESSAGE(has(adaptive.err, " calls for a batch"), adaptive.err);
   CHECK_MESSAGE(has(line("adaptive"), " solver dopri5 batch 2"), line("adaptive"));
   refused(drawn(files().repa, "adaptive", {"--solver", "dopri5", "--batch", "1", "-q"}), exit_code::usage, "adaptive");
 }
