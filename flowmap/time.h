@@ -49,7 +49,8 @@ struct PairConfig {
     v("one_share", one_share, "share of jumps from noise (t = 1) among the rows with s < t; FreeFlow has 1",
       range(0, 1));
     v("exact_share", exact_share, "exact diagonal_share and zero_share in each batch (or micro-batch); false: each row is drawn with these probabilities");
-    v("null_rows_diagonal", null_rows_diagonal, "s = t on rows with a dropped label, which with exact_share count among the diagonal_share (official JAX MeanFlow); false: these rows are drawn like the others");
+    v("null_rows_diagonal", null_rows_diagonal,
+      "s = t on rows with a dropped label, which with exact_share count among the diagonal_share (official JAX MeanFlow); false: these rows are drawn like the others");
   }
 
   // Returns the reason why the rows with s < t, or their number, depend on the step, or "" if they do not. `keys`: the path of these settings in the

@@ -1,7 +1,7 @@
 // Writes samples to files: a resumable folder of PNGs, an .npz for evaluators, and a grid to look at.
 //
-// Sample number i has the label and the noise of i, independent of the other samples (dopri5 excepted: flowmap/sampler_adaptive.h). So a folder may be filled in any order, by several processes
-// (each with its own --first), and after a stop.
+// Sample number i has the label and the noise of i, independent of the other samples. So a folder may be filled in any order, by several processes (each
+// with its own --first), and after a stop. With dopri5 images then differ in their last digits (flowmap/sampler_adaptive.h).
 #pragma once
 
 #include <filesystem>
