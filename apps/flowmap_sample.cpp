@@ -6,6 +6,7 @@
 #include "apps/sample/values.h"
 #include "data/class_names.h"
 #include "data/report/csv.h"
+#include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/training_run.h"
 #include "nn/flops/activations.h"
 #include "tensor/narrow.h"
@@ -20,6 +21,7 @@ struct SampleCommand {
   PictureConfig pictures;
   std::string stage = "last", solver = "euler", images;
   std::int64_t calls = 1;
+  std::shared_ptr<AdaptiveWork> work = std::make_shared<AdaptiveWork>();
   template <class V>
   void visit(V&& v) {
     pictures.visit(v);
@@ -37,7 +39,7 @@ struct SampleCommand {
   }
 
   DrawConfig draw() const {
-    return {calls, teacher_solver_named(solver), recipe.guidance, recipe.guided_times()};
+    return {calls, teacher_solver_named(solver), recipe.guidance, recipe.guided_times(), work};
   }
 };
 
@@ -53,11 +55,12 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
                                                                      c.solver, stage, stage_that_makes(Makes::teacher).scored_as));
   const Network model = teacher ? run.load_teacher() : run.load_student(stage);
   const DrawConfig draw = c.draw();
-  const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.solver)
+  const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.solver, draw.work)
                                            : run.student_generator(stage, model, narrow<int>(draw.calls, "calls"));
   Source source;
   source.space = run.decoding_space();
   source.classes = run.recipe().classes;
+  source.rounding = space_of(run.recipe()).rounding;
   if (needs_names(c)) source.class_names = run.class_names();
   source.generate = run.recipe().conditional ? generate : without_labels(generate);
   source.bytes_a_sample = run.recipe().network.cost(!teacher).activations(1, true).one_block;
@@ -77,12 +80,21 @@ std::string labels_text(const SampleCommand& c, const Source& source) {
 Settings settings(const SampleCommand& c, const Source& source) {
   if (c.pictures.pngs.empty()) return {};
   const std::string weights = source.weights();
-  std::string line = fmt::format(" seed {} labels {} steps {} rounding {}", c.recipe.seed, labels_text(c, source), c.calls, c.pictures.rounding);
+  std::string line = fmt::format(" seed {} labels {} steps {} rounding {}", c.recipe.seed, labels_text(c, source), c.calls,
+                                 rounding_of(c.pictures, source.rounding) == Rounding::nearest ? "nearest" : "truncate");
   if (c.solver != "euler") line += " solver " + c.solver;
+  if (c.solver == "dopri5") line += fmt::format(" batch {}", batch_of(c.pictures, source));      // its steps depend on all samples of a batch
   if (c.recipe.guidance != 1) line += fmt::format(" guidance {} from {} to {}", c.recipe.guidance, c.recipe.guidance_from, c.recipe.guidance_to);
   if (c.published.precision != "f32") line += " precision " + c.published.precision;
   const std::size_t stats = c.published.given() ? std::string::npos : weights.find(" stats ");      // older runs did not record it
   return {weights + line, stats == std::string::npos ? "" : weights.substr(0, stats) + line};
+}
+
+// The number of calls follows from the samples if the solver chooses its own steps.
+void report_work(const AdaptiveWork& work, Logger& log) {
+  if (work.batches > 0)
+    log.info("dopri5: {} calls of the teacher, {} steps, {} more rejected; {:.1f} calls for a batch", work.calls, work.steps, work.rejected,
+             static_cast<double>(work.calls) / static_cast<double>(work.batches));
 }
 
 int sample(SampleCommand& c, Context& context) {
@@ -106,9 +118,9 @@ int sample(SampleCommand& c, Context& context) {
   Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
   if (!run && !c.recipe.class_names.empty()) source.class_names = read_class_names(c.recipe.class_names, source.classes);
   else if (!run && source.classes == 1000) source.class_names = read_class_names("imagenet", source.classes);
-  if (c.pictures.rounding == "auto") c.pictures.rounding = source.rounding == Rounding::nearest ? "nearest" : "truncate";
-  if (!pictures) return draw_values(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), context.log), exit_code::finished;
-  draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), settings(c, source), context.log);
+  if (pictures) draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), settings(c, source), context.log);
+  else draw_values(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), context.log);
+  report_work(*c.work, context.log);
   return exit_code::finished;
 }
 

@@ -94,6 +94,19 @@ void StoredLatents::read(std::int64_t index, SecondHalf second, float* out) cons
   }
 }
 
+void StoredLatents::check_form(SecondHalf second) const {
+  constexpr std::int64_t most = 16;
+  if (second == SecondHalf::deviation || count() == 0) return;
+  const std::int64_t looked_at = std::min(most, count());
+  std::vector<float> values(static_cast<std::size_t>(shape_.numel()));
+  for (std::int64_t i = 0; i < looked_at; ++i) {
+    read_values(i, values.data());
+    if (std::any_of(values.begin() + shape_.numel() / 2, values.end(), [](float x) { return x < 0; })) return;
+  }
+  throw FileError(fmt::format("{}: no negative number in the second half of the channels of the first {} latents, so it has deviations, not log-variances: set "
+                              "latents.given_form = \"deviation\" (log-variances that are never negative must be stored as deviations)", place(0), looked_at));
+}
+
 std::unique_ptr<const StoredLatents> open_stored_latents(const fs::path& where) {
   std::error_code ignored;
   if (fs::is_regular_file(where / "dataset.json", ignored)) return std::make_unique<FolderOfLatents>(where);

@@ -2,7 +2,7 @@
 // logarithms of the variances.
 //
 //   FOLDER    dataset.json and one .npy file (2C, h, w) for each image, in this folder or below it (REPA, REG, EDM2: vae-sd/)
-//   FILE.npz  an array (n, 2C, h, w), "moments", "x" or the only one, and the labels "y" or "labels" (n)
+//   FILE.npz  an array (n, 2C, h, w) called "moments" or "x", and the labels "y" or "labels" (n)
 //
 // Both halves have the same shape, so a file does not tell what the second one is: REPA and MeanFlow's official code store deviations, MAR and the code of
 // Zhu's MeanFlow log-variances. Sources: sdvae-sit.md 6.
@@ -29,6 +29,8 @@ class StoredLatents {
   // Writes mean | deviation of one image. Log-variances are clamped to [-30, 20] first, as the autoencoder does. FileError, with the file, for a number
   // that is not finite (array_rows.h), and for a deviation that is not positive. Any thread may call it.
   void read(std::int64_t index, SecondHalf second, float* out) const;
+  // Refuses log-variances without a negative number in the first latents: these are deviations, and read() would make exp(deviation / 2) of them. FileError.
+  void check_form(SecondHalf second) const;
 
  protected:
   virtual void read_values(std::int64_t index, float* out) const = 0;

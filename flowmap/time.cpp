@@ -42,13 +42,24 @@ namespace {
 
 enum class Kind { general, from_zero, on_diagonal };
 
-// One random number chooses the kind, so a row has exactly one. With exact_share the row's place in the batch chooses it: first come general rows
-// (0 < s < t), then rows with s = 0, then rows with s = t.
-Kind kind_of(const PairConfig& config, const Draws& draws, std::size_t row) {
-  const double x = config.exact_share ? 1 - (static_cast<double>(row) + 0.5) / static_cast<double>(draws.rows())
-                                      : draws.uniform(Purpose::diagonal, row);
+Kind kind_at(double x, const PairConfig& config) {
   if (x < config.diagonal_share) return Kind::on_diagonal;
   return x < config.diagonal_share + config.zero_share ? Kind::from_zero : Kind::general;
+}
+
+// The kind of each row. One number in [0, 1] chooses the kind, so a row has exactly one. With exact_share the row's place in the batch gives this number:
+// first come general rows (0 < s < t), then rows with s = 0, then rows with s = t. Forced rows take the last of these places and the other rows move up,
+// so that the shares stay exact unless more rows are forced than diagonal_share has places.
+std::vector<Kind> kinds_of(const PairConfig& config, const Draws& draws, const std::vector<bool>& forced) {
+  const std::size_t n = draws.rows();
+  std::vector<Kind> out;
+  std::size_t place = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!forced.empty() && forced[i]) out.push_back(Kind::on_diagonal);
+    else if (config.exact_share) out.push_back(kind_at(1 - (static_cast<double>(place++) + 0.5) / static_cast<double>(n), config));
+    else out.push_back(kind_at(draws.uniform(Purpose::diagonal, i), config));
+  }
+  return out;
 }
 
 }  // namespace
@@ -58,6 +69,7 @@ Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim,
     throw ConfigError("the shares of rows with s = t (" + std::to_string(config.diagonal_share) + ") and with s = 0 (" + std::to_string(config.zero_share) +
                       ") add up to more than 1: lower diagonal_share or zero_share");
   const std::size_t n = draws.rows();
+  const std::vector<Kind> kinds = kinds_of(config, draws, force_diagonal);
   std::vector<double> s(n), t(n);
   Pairs out;
   std::vector<std::int64_t> diagonal;
@@ -65,7 +77,7 @@ Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim,
     const double a = config.time(draws.uniform(Purpose::time, i, 0), dim), b = config.time(draws.uniform(Purpose::time, i, 1), dim);
     s[i] = std::min(a, b);
     t[i] = std::max(a, b);
-    const Kind kind = !force_diagonal.empty() && force_diagonal[i] ? Kind::on_diagonal : kind_of(config, draws, i);
+    const Kind kind = kinds[i];
     if (kind == Kind::on_diagonal) s[i] = t[i];
     if (kind == Kind::from_zero) s[i] = 0;
     if (kind != Kind::on_diagonal && config.one_share > 0 && draws.uniform(Purpose::diagonal, i, 1) < config.one_share) {
@@ -93,7 +105,7 @@ Jumps PairConfig::jumps() const {
 
 std::string PairConfig::varies(const std::string& keys) const {
   if (!exact_share) return "the number of rows with s < t is drawn at each step: set " + keys + ".exact_share = true";
-  if (null_rows_diagonal) return "the number of rows with s < t depends on the labels dropped at each step: set " + keys + ".null_rows_diagonal = false";
+  if (null_rows_diagonal) return "which rows have s < t depends on the labels dropped at each step: set " + keys + ".null_rows_diagonal = false";
   return "";
 }
 

@@ -49,10 +49,11 @@ struct PairConfig {
     v("one_share", one_share, "share of jumps from noise (t = 1) among the rows with s < t; FreeFlow has 1",
       range(0, 1));
     v("exact_share", exact_share, "exact diagonal_share and zero_share in each batch (or micro-batch); false: each row is drawn with these probabilities");
-    v("null_rows_diagonal", null_rows_diagonal, "s = t on rows with a dropped label (official JAX MeanFlow); false: these rows are drawn like the others");
+    v("null_rows_diagonal", null_rows_diagonal,
+      "s = t on rows with a dropped label, which with exact_share count among the diagonal_share (official JAX MeanFlow); false: these rows are drawn like the others");
   }
 
-  // Returns the reason why the number of rows with s < t changes from step to step, or "" if it does not. `keys`: the path of these settings in the
+  // Returns the reason why the rows with s < t, or their number, depend on the step, or "" if they do not. `keys`: the path of these settings in the
   // config, such as "mfd.objective.pairs".
   std::string varies(const std::string& keys) const;
 
@@ -68,7 +69,8 @@ struct Pairs {
 
 // Draws two times per sample, shifts them and sorts them into (s, t). A row then gets s := t with probability diagonal_share, or s := 0 with probability
 // zero_share. A row that is not on the diagonal gets t := 1 with probability one_share; its s is then the first of the two times, or 0 as before.
-// Rows with force_diagonal[i] always get s = t. dim: elements of one sample.
+// Rows with force_diagonal[i] always get s = t. With exact_share they count among the round(diagonal_share * rows) rows with s = t, and other rows fill up
+// the rest. dim: elements of one sample.
 Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& force_diagonal = {});
 
 }  // namespace fm

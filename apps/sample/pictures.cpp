@@ -123,7 +123,7 @@ class Pictures {
     }
   }
 
-  std::int64_t batch() const { return c_.batch > 0 ? c_.batch : batch_for(source_.bytes_a_sample); }
+  std::int64_t batch() const { return batch_of(c_, source_); }
 
   template <class F> void draw(const std::vector<std::int64_t>& wanted, F&& take) {
     const auto n = static_cast<std::int64_t>(wanted.size()), there = c_.count - n, size = batch();
@@ -142,7 +142,7 @@ class Pictures {
       refuse_not_finite(z, "latents", samples);
       const Tensor pixels = source_.space.decode(z);
       refuse_not_finite(pixels, "pixels", samples);
-      const std::vector<Image> images = to_images(pixels, c_.rounding == "nearest" ? Rounding::nearest : Rounding::truncate);
+      const std::vector<Image> images = to_images(pixels, rounding_of(c_, source_.rounding));
       for (std::int64_t k = 0; k < rows; ++k) take(wanted[static_cast<std::size_t>(from + k)], images[static_cast<std::size_t>(k)]);
       progress.at(there + from + rows);
     }
@@ -156,6 +156,13 @@ class Pictures {
 };
 
 }  // namespace
+
+Rounding rounding_of(const PictureConfig& config, Rounding own) {
+  if (config.rounding == "auto") return own;
+  return config.rounding == "nearest" ? Rounding::nearest : Rounding::truncate;
+}
+
+std::int64_t batch_of(const PictureConfig& config, const Source& source) { return config.batch > 0 ? config.batch : batch_for(source.bytes_a_sample); }
 
 void prepare_file(const char* flag, const std::string& file, const std::string& ending) {
   if (file.empty()) return;

@@ -1,7 +1,7 @@
 // Writes samples to files: a resumable folder of PNGs, an .npz for evaluators, and a grid to look at.
 //
-// Sample number i has the label and the noise of i, independent of the other samples. So a folder may be filled in any order, by several processes
-// (each with its own --first), and after a stop.
+// Sample number i has the label and the noise of i, independent of the other samples. So a folder may be filled in any order, by several processes (each
+// with its own --first), and after a stop. With dopri5 images then differ in their last digits (flowmap/sampler_adaptive.h).
 #pragma once
 
 #include <filesystem>
@@ -18,7 +18,7 @@ struct PictureConfig {
   std::string labels = "equal", grid = "samples.png", npz, pngs, rounding = "auto";
   template <class V> void visit(V&& v) {
     v("count", count, "number of samples", range(1, 1e7), flag("count"), basic());
-    v("first", first, "number of the first sample; sample i is the same image in any batch", range(0, 1e12), flag("first"));
+    v("first", first, "number of the first sample; sample i is the same image in any batch, but with dopri5, whose steps depend on the batch", range(0, 1e12), flag("first"));
     v("batch", batch, "number of samples generated at a time; 0: chosen by their size", range(0, 1e6), flag("batch"));
     v("labels", labels, "classes of the samples: equal (all in turn), random, or numbers or names to take in turn: 207,otter",
       flag("class"), basic());
@@ -30,6 +30,12 @@ struct PictureConfig {
     v("grid", grid, "PNG file for a grid of at most the first 100 images; empty: none", flag("grid"), basic(), value_as("FILE"));
   }
 };
+
+// The rounding of --rounding; auto: `own`, that of the run or the published files.
+Rounding rounding_of(const PictureConfig& config, Rounding own);
+
+// Number of samples generated at a time.
+std::int64_t batch_of(const PictureConfig& config, const Source& source);
 
 // The label of each sample. `names` are the names of the classes, or empty. ConfigError for an unknown label or name.
 std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t first, std::int64_t count, std::int64_t classes,

@@ -9,6 +9,7 @@
 #include "data/pillow_resize.h"
 #include "data/png.h"
 #include "data/report/csv.h"
+#include "flowmap/training/chain/spaces.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
@@ -72,7 +73,7 @@ void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig
     pictures.push_back(center_crop(read_image(name, narrow<int>(recipe.channels)), narrow<int>(recipe.image_size)));
 
   const LatentSpace space = run.decoding_space();
-  const Rounding rounding = config.rounding == "nearest" ? Rounding::nearest : Rounding::truncate;
+  const Rounding rounding = rounding_of(config, space_of(recipe).rounding);
   for (std::size_t i = 0; i < names.size(); ++i) {
     const Tensor x = as_tensor(pictures[i]), z = space.encode(x), y = space.decode(z);
     const double error = sum_squares(y - x) / static_cast<double>(x.numel());

@@ -19,7 +19,7 @@ void draw_values(const Source& source, const PictureConfig& c, std::uint64_t see
   NpzWriter npz(c.npz);
   const Shape shape = source.space.shape();
   npz.begin("arr_0", DType::f32, {shape.begin(), shape.end()});
-  generate_batches(source.space, source.generate, consecutive(c.first, c.count), labels, seed, c.batch > 0 ? c.batch : batch_for(source.bytes_a_sample),
+  generate_batches(source.space, source.generate, consecutive(c.first, c.count), labels, seed, batch_of(c, source),
                    [&](std::int64_t first, const Tensor& values) {
                      const Tensor rows = values.contiguous();
                      npz.append(std::span<const float>(rows.data<float>(), static_cast<std::size_t>(rows.numel())));

@@ -75,15 +75,27 @@ TeacherSolver teacher_solver_named(const std::string& name) {
   return solver_named(name) == Solver::heun ? TeacherSolver::heun : TeacherSolver::euler;
 }
 
-LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver) {
-  return velocity_generator(std::move(v), teacher_grid(steps + 1, shift), solver);
+LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work) {
+  return velocity_generator(std::move(v), teacher_grid(steps + 1, shift), solver, std::move(work));
 }
 
-LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver) {
+namespace {
+
+LatentGenerator adaptive_generator(VelocityNet v, std::shared_ptr<AdaptiveWork> work) {
+  return [v = std::move(v), work = std::move(work)](const Tensor& noise, const Labels& y) {
+    const AdaptiveSamples made = sample_adaptive(v, noise, y);
+    if (work) ++work->batches, work->calls += made.calls, work->steps += made.steps, work->rejected += made.rejected;
+    return made.samples;
+  };
+}
+
+}  // namespace
+
+LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work) {
   const int steps = narrow<int>(std::ssize(grid)) - 1;
   if (solver == TeacherSolver::dopri5) {
     if (steps != 1) throw ConfigError(fmt::format("--calls {}: dopri5 chooses the number of its steps itself: leave --calls out", steps));
-    return [v = std::move(v)](const Tensor& noise, const Labels& y) { return sample_adaptive(v, noise, y).samples; };
+    return adaptive_generator(std::move(v), std::move(work));
   }
   if (solver == TeacherSolver::sde) {
     if (steps < 2) throw ConfigError(fmt::format("--calls {}: the SDE needs at least 2 calls; SiT takes 250", steps));

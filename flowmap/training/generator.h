@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 
 #include "data/image.h"
 #include "flowmap/network.h"
@@ -52,11 +53,16 @@ LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps = Jumps:
 enum class TeacherSolver { euler, heun, dopri5, sde };
 TeacherSolver teacher_solver_named(const std::string& name);         // ConfigError for another name
 
-// Returns a generator of `steps` steps: of teacher_grid(steps + 1, shift), or of the SDE, each with one call but heun's with two. ConfigError if dopri5 is
-// given another number than 1, or the SDE fewer than 2.
-LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver = TeacherSolver::euler);
+// The work of dopri5 over all batches of a generator: calls of the velocity, accepted and rejected steps.
+struct AdaptiveWork {
+  std::int64_t batches = 0, calls = 0, steps = 0, rejected = 0;
+};
+
+// Returns a generator of `steps` steps: of teacher_grid(steps + 1, shift), or of the SDE, each with one call but heun's with two. dopri5 adds its numbers to
+// `work`, if given. ConfigError if dopri5 is given another number than 1, or the SDE fewer than 2.
+LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver = TeacherSolver::euler, std::shared_ptr<AdaptiveWork> work = {});
 // The same on another grid for euler and heun; the number of steps is grid.size() - 1.
-LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver);
+LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work = {});
 
 // Returns (n, C, H, W) in [0, 1] as 8-bit images. 255 x is rounded to the nearest integer, or truncated, as in the published samplers.
 // SamplesNotFinite names the first row that is not finite.

@@ -19,6 +19,15 @@
 
 namespace fm {
 
+void refuse_settings_of_teacher(const DrawConfig& draw, bool weak) {
+  if (draw.solver != TeacherSolver::euler) throw ConfigError("--solver is for a teacher, but this --dit is a flow map, which makes jumps: leave --solver out");
+  if (draw.guidance != 1 || weak) throw ConfigError("guidance is for a teacher, but this --dit is a flow map, which learned its guidance: leave --guidance and --weak out");
+}
+
+namespace {
+
+// Refuses a flow map that cannot be sampled by jumps in this number of calls. A checkpoint of this program records which jumps were trained. Bare files and
+// published weights have no such record, and are sampled by jumps. ConfigError names `file`.
 void refuse_other_sampler(const Weights& weights, const std::string& file, std::int64_t calls) {
   if (weights.state == nullptr || !weights.state->contains("made_from")) return;
   const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
@@ -26,13 +35,6 @@ void refuse_other_sampler(const Weights& weights, const std::string& file, std::
   throw ConfigError(fmt::format("{}: its objective did not train jumps to every time (sampler: {}), and --dit samples by jumps: use --out RUN --stage STAGE, which samples as it "
                                 "was trained{}", file, sampler_of(jumps).name, jumps == Jumps::none ? "" : ", or --steps 1"));
 }
-
-void refuse_settings_of_teacher(const DrawConfig& draw, bool weak) {
-  if (draw.solver != TeacherSolver::euler) throw ConfigError("--solver is for a teacher, but this --dit is a flow map, which makes jumps: leave --solver out");
-  if (draw.guidance != 1 || weak) throw ConfigError("guidance is for a teacher, but this --dit is a flow map, which learned its guidance: leave --guidance and --weak out");
-}
-
-namespace {
 
 struct Models {
   Network dit, weak;
@@ -109,7 +111,7 @@ LatentGenerator generator(const Models& m, const DrawConfig& draw) {
   }
   VelocityNet v = m.weak ? autoguidance(m.dit.v(), m.weak.v(), draw.guidance, draw.interval) : guided(m.dit.v(), draw.guidance, c.classes, draw.interval);
   const double shift = shift_for_dimension(c.channels * c.input_size * c.input_size);
-  return velocity_generator(std::move(v), narrow<int>(draw.calls, "calls"), shift, draw.solver);
+  return velocity_generator(std::move(v), narrow<int>(draw.calls, "calls"), shift, draw.solver, draw.work);
 }
 
 }  // namespace

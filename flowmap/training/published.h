@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "flowmap/training/generator.h"
@@ -19,17 +20,18 @@ struct PublishedConfig {
   double latent_scale = 0;
   template <class V> void visit(V&& v) {
     v("dit", dit,
-      "weights of a DiT^DH, or of a SiT, REPA, REG or MeanFlow (flow map or teacher), to sample from without a run: .safetensors, an index of shards, .pt, .npz, or a checkpoint",
+      "weights of a DiT^DH, or of a SiT, REPA, REG or MeanFlow (flow map or teacher), to sample from without a run: .safetensors, an index of shards, .pt, .npz, or a "
+      "checkpoint of a DiT^DH",
       flag("dit"), basic(), value_as("PATH"));
     v("decoder", decoder, "weights of the RAE decoder for the latents of a DiT^DH", flag("decoder"), basic(), value_as("PATH"));
     v("vae", vae, "weights of the AutoencoderKL (SD-VAE) for the latents of a SiT, REPA, REG or MeanFlow", flag("vae"), basic(), value_as("PATH"));
-    v("latent_scale", latent_scale, "factor of the latents of --vae, which are divided by it; 0: from config.json beside the file, else 0.18215", flag("latent-scale"),
+    v("latent_scale", latent_scale, "factor of the latents of --vae, which are divided by it; 0: 1 if --stats is given, else from config.json beside the file, else 0.18215", flag("latent-scale"),
       at_least(0));
     v("origin", origin,
       "code that wrote the file --dit, if its tensors leave it open: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: decided by the tensors", flag("origin"),
       ChoiceRule{dit_origins()});
     v("latent_size", latent_size, "side of the latents of a Flax file, which does not contain it", flag("latent-size"), range(1, 4096));
-    v("stats", stats, "variance and mean of the latents (stat.pt); none: the model was trained on latents that were not normalized", flag("stats"),
+    v("stats", stats, "variance and mean of the latents (stat.pt), with --vae in place of its scale; none: the model was trained on latents that were not normalized", flag("stats"),
       value_as("FILE"));
     v("weak", weak, "weights of a smaller teacher, for autoguidance in place of the null label", flag("weak"), value_as("PATH"));
     v("pixels", pixels, "normalization of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
@@ -46,6 +48,7 @@ struct DrawConfig {
   TeacherSolver solver = TeacherSolver::euler;   // ConfigError for a flow map, unless euler
   double guidance = 1;
   Interval interval;
+  std::shared_ptr<AdaptiveWork> work = {};       // receives the numbers of dopri5
 };
 
 // The parts that make samples.

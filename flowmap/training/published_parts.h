@@ -1,4 +1,4 @@
-// Shared by the parts of published.h: models whose weights stay in the mapped file, and the check of a flow map's sampler.
+// Shared by the parts of published.h: models whose weights stay in the mapped file, and a check of settings.
 #pragma once
 
 #include <functional>
@@ -43,9 +43,5 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
 
 // Settings of a teacher's solver, which a flow map does not have: ConfigError. `weak`: whether --weak is given.
 void refuse_settings_of_teacher(const DrawConfig& draw, bool weak);
-
-// Refuses a flow map that cannot be sampled by jumps in this number of calls. A checkpoint of this program records which jumps were trained. Bare files and
-// published weights have no such record, and are sampled by jumps. ConfigError names `file`.
-void refuse_other_sampler(const Weights& weights, const std::string& file, std::int64_t calls);
 
 }  // namespace fm

@@ -39,17 +39,38 @@ void check_sit_files(const PublishedConfig& c) {
     throw ConfigError(fmt::format("--dit {} is a SiT, REPA, REG or MeanFlow and needs --vae: the AutoencoderKL that turns its latents into images", c.dit));
 }
 
-Network open_net(const std::string& role, const std::string& file, const PublishedConfig& c, std::int64_t calls, const Warn& warn, const Say& say) {
+// The config of a run holds numbers that tensors do not show: heads, scale of times, groups of norms, scale of latents. ConfigError for a checkpoint of a run.
+void refuse_checkpoint(const char* flag, const std::string& where, const Weights& weights) {
+  if (weights.state == nullptr) return;
+  throw ConfigError(fmt::format("{} {}: a checkpoint of a run, whose config sets heads, groups of norms, and the scales of times and latents, which tensors do not "
+                                "show: sample it with --out RUN, the run's folder", flag, where));
+}
+
+// What the tensors of a network of another width than the published ones leave open, for the line that says what was loaded.
+std::string assumed_heads(const DitConfig& c) {
+  for (const std::int64_t published : {384, 768, 1024, 1152})
+    if (c.width == published) return "";
+  return fmt::format(", {} head{} assumed", c.heads, c.heads == 1 ? "" : "s");
+}
+
+std::string assumed_groups(const AutoencoderKLConfig& c) {
+  return c.widths == AutoencoderKLConfig().widths ? "" : fmt::format(", {} groups of norms assumed", c.groups);
+}
+
+Network open_net(const char* flag, const std::string& role, const std::string& file, const PublishedConfig& c, const Warn& warn, const Say& say) {
   const DitReading reading{c.origin, c.latent_size};
   Weights weights = load_dit(file, reading, warn);
-  refuse_other_sampler(weights, file, calls);
+  refuse_checkpoint(flag, file, weights);
   DitConfig config = dit_config_of(weights, reading);
   config.precision = c.precision;
-  return Network(std::shared_ptr<Dit>(model_of<Dit>(role, std::move(weights), config, size_text(config), say)));
+  return Network(std::shared_ptr<Dit>(model_of<Dit>(role, std::move(weights), config, size_text(config) + assumed_heads(config), say)));
 }
+
+bool has_stats(const PublishedConfig& c) { return !c.stats.empty() && c.stats != "none"; }
 
 double scale_of(const PublishedConfig& c, const std::filesystem::path& file) {
   if (c.latent_scale > 0) return c.latent_scale;
+  if (has_stats(c)) return 1;                                // they scale the autoencoder's own latents
   const std::optional<double> own = scaling_factor_beside(file);
   if (own && std::abs(*own - published_scale) > 1e-9)
     throw FileError(fmt::format("{}: its config.json has scaling_factor {}, but latents of SiT, REPA, REG and MeanFlow have {}: this is another autoencoder, such as "
@@ -59,9 +80,11 @@ double scale_of(const PublishedConfig& c, const std::filesystem::path& file) {
 
 void open_vae(SitModels& m, const PublishedConfig& c, const Warn& warn, const Say& say) {
   Weights weights = load_part(c.vae, weights_part::vae, warn);
+  refuse_checkpoint("--vae", c.vae, weights);
   AutoencoderKLConfig config = autoencoder_kl_config_of(weights);
   config.scale = m.scale = scale_of(c, weights.file);
-  const std::string size = fmt::format("AutoencoderKL {}, {} channels of latents, scale {}", fmt::join(config.widths, " "), config.latent_channels, config.scale);
+  const std::string size = fmt::format("AutoencoderKL {}, {} channels of latents, scale {}{}", fmt::join(config.widths, " "), config.latent_channels, config.scale,
+                                       assumed_groups(config));
   m.vae = model_of<AutoencoderKL>(weights_part::vae, std::move(weights), config, size, say);
 }
 
@@ -103,7 +126,7 @@ LatentGenerator sit_generator(const SitModels& m, const DrawConfig& draw) {
   const bool joint = c.class_token > 0;
   const VelocityNet own = joint ? joint_velocity(m.net) : m.net.v();
   VelocityNet v = m.weak ? autoguidance(own, m.weak.v(), draw.guidance, draw.interval) : guided(own, draw.guidance, c.classes, draw.interval);
-  LatentGenerator generate = velocity_generator(std::move(v), plain_grid(calls), draw.solver);
+  LatentGenerator generate = velocity_generator(std::move(v), plain_grid(calls), draw.solver, draw.work);
   return joint ? first_of_joined(std::move(generate), sit_latent(c), {c.class_token}) : generate;
 }
 
@@ -125,12 +148,13 @@ std::int64_t decoder_bytes(const AutoencoderKLConfig& c, std::int64_t latent_sid
 }  // namespace
 
 Source open_published_sit(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const Say& say) {
+  refuse_checkpoint("--dit", config.dit, load_weights(config.dit, {}));       // before files are asked for, which a run does not need
   check_sit_files(config);
   const auto m = std::make_shared<SitModels>();
-  m->net = open_net(weights_part::dit, config.dit, config, draw.calls, warn, say);
+  m->net = open_net("--dit", weights_part::dit, config.dit, config, warn, say);
   open_vae(*m, config, warn, say);
-  if (!config.stats.empty() && config.stats != "none") m->stats = load_stats(config.stats, warn);
-  if (!config.weak.empty()) m->weak = open_net("weak teacher", config.weak, config, draw.calls, warn, say);
+  if (has_stats(config)) m->stats = load_stats(config.stats, warn);
+  if (!config.weak.empty()) m->weak = open_net("--weak", "weak teacher", config.weak, config, warn, say);
   check_sit_fit(*m, config);
   const DitConfig& c = sit_config_of(m->net);
   Source source;
@@ -140,6 +164,7 @@ Source open_published_sit(const PublishedConfig& config, const DrawConfig& draw,
   source.weights = [m, space = source.space] {
     std::string line = fmt::format("sit {} {}", checksum(m->net.state()), space.decoding());
     if (m->weak) line += " weak " + checksum(m->weak.state());
+    if (sit_config_of(m->net).shared_times) line += " origin mean_flow";      // as a REPA the same weights are a velocity
     return line;
   };
   source.bytes_a_sample = activation_bytes(c, 1).one_block + decoder_bytes(m->vae->config, c.input_size);

@@ -5,9 +5,10 @@
 
 namespace fm {
 
-// As open_published(). Latents are divided by the scale of --vae and decoded, and pixels rounded to the nearest level. A velocity is sampled on times evenly
-// from 1 to 0. A REG moves its class token along, from noise of its own. FileError if a file is of another kind, or the autoencoder's config.json has another
-// scale than the latents of these networks and --latent-scale does not say which is right.
+// As open_published(). Latents are divided by the scale of --vae and decoded, and pixels rounded to the nearest level. --stats, the mean m and variance s^2 of
+// the autoencoder's own latents, replaces this scale: z becomes z s + m, as in iMF (sdvae-sit.md 6). A velocity is sampled on times evenly from 1 to 0. A REG
+// moves its class token along, from noise of its own. FileError if a file is of another kind, or the autoencoder's config.json has another scale than the
+// latents of these networks and neither --latent-scale nor --stats says which is right. ConfigError for a checkpoint of a run.
 Source open_published_sit(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const std::function<void(const std::string&)>& say);
 
 }  // namespace fm

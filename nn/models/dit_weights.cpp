@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "nn/layers/positions.h"
 #include "nn/models/published_names.h"
+#include "nn/models/published_weights.h"
 #include "tensor/error.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -14,27 +13,15 @@ namespace fm {
 namespace {
 
 constexpr const char *last_weight = "final_layer.linear.weight", *last_bias = "final_layer.linear.bias", *first_time_weight = "t_embedder.mlp.0.weight",
-                    *second_time_weight = "r_embedder.mlp.0.weight", *class_token_weight = "cls_projectors2.weight", *position_table = "pos_embed";
-
-const Tensor* tensor_of(const NamedTensors& tensors, const std::string& name) {
-  for (const auto& [n, t] : tensors)
-    if (n == name) return &t;
-  return nullptr;
-}
-
-const Tensor& needed(const NamedTensors& tensors, const std::string& name, int rank) {
-  const Tensor* t = tensor_of(tensors, name);
-  if (t == nullptr) throw FileError(name + " is missing");
-  if (t->rank() != rank) throw FileError(fmt::format("{} has shape {}, but must have {} dimensions", name, to_string(t->shape()), rank));
-  return *t;
-}
+                    *second_time_weight = "r_embedder.mlp.0.weight", *second_time_weight_in_files = "h_embedder.mlp.0.weight",
+                    *class_token_weight = "cls_projectors2.weight", *position_table = "pos_embed";
 
 struct Channels {
   std::int64_t in, out, pixels;                  // channels of latent and output; pixels of a token
 };
 
-Channels channels_of(const NamedTensors& tensors) {
-  const Tensor &patch = needed(tensors, "x_embedder.proj.weight", 4), &last = needed(tensors, last_weight, 2);
+Channels channels_of(const Weights& w) {
+  const Tensor &patch = needed_tensor_in(w, "x_embedder.proj.weight", 4), &last = needed_tensor_in(w, last_weight, 2);
   const std::int64_t pixels = patch.dim(2) * patch.dim(3);
   if (pixels == 0 || last.dim(0) % pixels != 0)
     throw FileError(fmt::format("{} has {} rows, which are not a whole number for each of the {} pixels of a token", last_weight, last.dim(0), pixels));
@@ -60,20 +47,17 @@ Tensor reversed_times(const Tensor& weight) {
   return concat(std::vector<Tensor>{c * cos(f) + s * sin(f), c * sin(f) - s * cos(f)}, 1);
 }
 
-std::int64_t heads_of_width(std::int64_t width) { return width == 1152 ? 16 : width % 64 == 0 ? width / 64 : 1; }
-
-std::int64_t side_of(std::int64_t tokens) {
-  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(tokens))));
-  if (side < 1 || side * side != tokens) throw FileError(fmt::format("pos_embed: its {} positions do not form a square", tokens));
-  return side;
-}
-
 // The tensors that distinguish files.
 struct Traits {
   bool two_times, sigma, class_token;
 };
 
-Traits traits_of(const NamedTensors& w) { return {tensor_of(w, second_time_weight) != nullptr, has_sigma(channels_of(w)), class_token_of(w) > 0}; }
+// The second name is that of files: an embedding that could not be read keeps it.
+bool has_second_time(const Weights& w) { return tensor_in(w, second_time_weight) != nullptr || tensor_in(w, second_time_weight_in_files) != nullptr; }
+
+std::int64_t class_token_in(const Weights& w) { return tensor_in(w, class_token_weight) == nullptr ? 0 : needed_tensor_in(w, class_token_weight, 2).dim(1); }
+
+Traits traits_of(const Weights& w) { return {has_second_time(w), has_sigma(channels_of(w)), class_token_in(w) > 0}; }
 
 [[noreturn]] void contradict(const std::string& origin, const char* has, const char* remedy) {
   throw FileError(fmt::format("origin \"{}\" does not fit: the weights have {}: {}", origin, has, remedy));
@@ -104,7 +88,7 @@ std::string clock_text(const std::string& origin, const Traits& is, bool given) 
 
 // Flax files lack the table, which is fixed.
 void add_positions(Weights& weights, std::int64_t input_size) {
-  const Tensor& patch = needed(weights.tensors, "x_embedder.proj.weight", 4);
+  const Tensor& patch = needed_tensor_in(weights, "x_embedder.proj.weight", 4);
   const std::int64_t width = patch.dim(0), size = patch.dim(2);
   if (input_size % size != 0 || width % 4 != 0)
     throw FileError(fmt::format("patches of {} positions do not divide a latent of side {}: set the side of its latents", size, input_size));
@@ -113,7 +97,7 @@ void add_positions(Weights& weights, std::int64_t input_size) {
 
 // Puts weights on our clock.
 void interpret(Weights& weights, const DitReading& reading, const Warn& warn) {
-  const Traits is = traits_of(weights.tensors);
+  const Traits is = traits_of(weights);
   if (reading.origin == "auto" && is.sigma && !is.two_times) refuse_dit_by_name(weights);
   const std::string origin = origin_of(is, reading.origin);
   weights.read_as = clock_text(origin, is, reading.origin != "auto");
@@ -124,26 +108,26 @@ void interpret(Weights& weights, const DitReading& reading, const Warn& warn) {
                      "channels is not used. A DiT, which predicts noise, cannot be used", weights.file.string()));
 }
 
-DitConfig config_of_tensors(const NamedTensors& w) {
+DitConfig config_of_tensors(const Weights& w) {
   const Channels channels = channels_of(w);
-  const Tensor& patch = needed(w, "x_embedder.proj.weight", 4);
+  const Tensor& patch = needed_tensor_in(w, "x_embedder.proj.weight", 4);
   DitConfig c;
   c.width = patch.dim(0), c.channels = patch.dim(1), c.patch_size = patch.dim(2);
   c.learn_sigma = has_sigma(channels);
-  c.class_token = class_token_of(w);
-  c.input_size = c.patch_size * side_of(needed(w, position_table, 3).dim(1) - (c.class_token > 0 ? 1 : 0));
-  c.classes = needed(w, "y_embedder.embedding_table.weight", 2).dim(0) - 1;
-  c.heads = heads_of_width(c.width);
-  for (c.depth = 0; tensor_of(w, fmt::format("blocks.{}.attn.qkv.weight", c.depth)) != nullptr;) ++c.depth;
-  c.mlp_ratio = static_cast<double>(needed(w, "blocks.0.mlp.fc1.weight", 2).dim(0)) / static_cast<double>(c.width);
-  c.mean_flow = tensor_of(w, second_time_weight) != nullptr;
+  c.class_token = class_token_in(w);
+  c.input_size = c.patch_size * side_of_square(position_table, needed_tensor_in(w, position_table, 3).dim(1) - (c.class_token > 0 ? 1 : 0));
+  c.classes = needed_tensor_in(w, "y_embedder.embedding_table.weight", 2).dim(0) - 1;
+  c.heads = usual_heads(c.width);
+  for (c.depth = 0; tensor_in(w, fmt::format("blocks.{}.attn.qkv.weight", c.depth)) != nullptr;) ++c.depth;
+  c.mlp_ratio = static_cast<double>(needed_tensor_in(w, "blocks.0.mlp.fc1.weight", 2).dim(0)) / static_cast<double>(c.width);
+  c.mean_flow = has_second_time(w);
   return c;
 }
 
 }  // namespace
 
 NamedTensors without_sigma(const NamedTensors& tensors) {
-  const Channels c = channels_of(tensors);
+  const Channels c = channels_of({.file = {}, .tensors = tensors});
   NamedTensors out = tensors;
   if (!has_sigma(c)) return out;
   for (auto& [name, t] : out)
@@ -161,9 +145,7 @@ NamedTensors with_reversed_clock(const NamedTensors& tensors) {
   return out;
 }
 
-std::int64_t class_token_of(const NamedTensors& tensors) {
-  return tensor_of(tensors, class_token_weight) == nullptr ? 0 : needed(tensors, class_token_weight, 2).dim(1);
-}
+std::int64_t class_token_of(const NamedTensors& tensors) { return class_token_in({.file = {}, .tensors = tensors}); }
 
 Weights load_dit(const std::string& where, const DitReading& reading, const Warn& warn) {
   Weights weights = load_weights(where, warn);
@@ -181,7 +163,7 @@ Weights load_dit(const std::string& where, const DitReading& reading, const Warn
 
 DitConfig dit_config_of(const Weights& weights, const DitReading& reading) {
   try {
-    DitConfig c = config_of_tensors(weights.tensors);
+    DitConfig c = config_of_tensors(weights);
     if (reading.origin == "mean_flow" && weights.state == nullptr) c.shared_times = !c.mean_flow, c.mean_flow = true;
     return c;
   } catch (const FileError& e) {

@@ -17,18 +17,21 @@ namespace {
   throw FileError(fmt::format("{}: {}{}", weights.file.string(), why, unread_text(weights.unread)));
 }
 
-// Returns the tensor of this name. FileError if it is missing or has another rank.
+// Returns f(), and adds the file's name to its FileErrors.
+template <class F> decltype(auto) naming_the_file(const Weights& weights, const F& f) {
+  try {
+    return f();
+  } catch (const FileError& e) {
+    fail(weights, e.what());
+  }
+}
+
 const Tensor& require(const Weights& weights, const std::string& name, int rank) {
-  const Tensor* t = find_tensor(weights, name);
-  if (t == nullptr) fail(weights, name + " is missing");
-  if (t->rank() != rank) fail(weights, fmt::format("{} has shape {}, but must have {} dimensions", name, to_string(t->shape()), rank));
-  return *t;
+  return naming_the_file(weights, [&]() -> const Tensor& { return needed_tensor_in(weights, name, rank); });
 }
 
 std::int64_t root(const Weights& weights, const std::string& name, std::int64_t square) {
-  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(square))));
-  if (side * side != square || side < 1) fail(weights, fmt::format("{}: its {} positions or pixels do not form a square", name, square));
-  return side;
+  return naming_the_file(weights, [&] { return side_of_square(name, square); });
 }
 
 // Returns the number of heads, from a table of rotations (N, width of a head).
@@ -50,13 +53,32 @@ double mlp_ratio_of(const Weights& weights, std::int64_t width, std::int64_t hid
 
 }  // namespace
 
-const Tensor* find_tensor(const Weights& weights, const std::string& name) {
+const Tensor* tensor_in(const Weights& weights, const std::string& name) {
   for (const auto& [n, t] : weights.tensors)
     if (n == name) return &t;
   for (const UnreadEntry& entry : weights.unread)
-    if (entry.name == name || entry.name.ends_with("." + name)) fail(weights, fmt::format("{} is needed, but could not be read", name));
+    if (entry.name == name || entry.name.ends_with("." + name)) throw FileError(fmt::format("{} is needed, but could not be read", name));
   return nullptr;
 }
+
+const Tensor& needed_tensor_in(const Weights& weights, const std::string& name, int rank) {
+  const Tensor* t = tensor_in(weights, name);
+  if (t == nullptr) throw FileError(name + " is missing");
+  if (t->rank() != rank) throw FileError(fmt::format("{} has shape {}, but must have {} dimensions", name, to_string(t->shape()), rank));
+  return *t;
+}
+
+const Tensor* find_tensor(const Weights& weights, const std::string& name) {
+  return naming_the_file(weights, [&] { return tensor_in(weights, name); });
+}
+
+std::int64_t side_of_square(const std::string& name, std::int64_t count) {
+  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(count))));
+  if (side < 1 || side * side != count) throw FileError(fmt::format("{}: its {} positions or pixels do not form a square", name, count));
+  return side;
+}
+
+std::int64_t usual_heads(std::int64_t width) { return width == 1024 || width == 1152 ? 16 : width % 64 == 0 ? width / 64 : 1; }
 
 Weights load_part(const std::string& where, const std::string& part, const Warn& warn, bool affine_norm) {
   Weights weights = load_weights(where, warn);
@@ -139,7 +161,7 @@ RaeDecoderConfig rae_decoder_config_of(const Weights& w) {
   };
   c.image_channels = patch % 3 == 0 && is_square(patch / 3) ? 3 : 1;
   c.patch_size = root(w, "decoder_pred.weight", patch / c.image_channels);
-  c.heads = c.width == 1152 || c.width == 1024 ? 16 : c.width % 64 == 0 ? c.width / 64 : 1;
+  c.heads = usual_heads(c.width);
   return c;
 }
 

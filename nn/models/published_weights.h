@@ -21,6 +21,16 @@ Weights load_part(const std::string& where, const std::string& part, const Warn&
 // would silently be left out.
 const Tensor* find_tensor(const Weights& weights, const std::string& name);
 
+// The same, and a tensor that must exist and have this rank, for callers that add the file's name to FileErrors themselves.
+const Tensor* tensor_in(const Weights& weights, const std::string& name);
+const Tensor& needed_tensor_in(const Weights& weights, const std::string& name, int rank);
+
+// The side of a square of this many positions or pixels, which are those of the tensor `name`. FileError without the file's name if they form none.
+std::int64_t side_of_square(const std::string& name, std::int64_t count);
+
+// The number of attention heads, which files do not contain: 16 for the published widths 1024 and 1152, else heads of width 64, or one head.
+std::int64_t usual_heads(std::int64_t width);
+
 // FileError unless the weights, under our names, belong to a flow map u(z, s, t) (flow_map = true) or to a velocity v(z, t) (false). The error calls
 // the weights by their `role`, such as "the teacher".
 void check_kind(const Weights& dit, bool flow_map, const std::string& role);

@@ -161,6 +161,8 @@ TEST_CASE("the recipes on SD-VAE latents have the published settings of SiT, Mea
     CHECK(o.labels.null_label == 1000);
     CHECK(o.pairs.time.distribution == "logit_normal");
     CHECK(o.pairs.time.mean == -0.4);
+    CHECK(o.pairs.exact_share);
+    CHECK(o.pairs.null_rows_diagonal);
     CHECK(o.metric.c == 0.01);
     CHECK(r->map.loop.batch == 256);
     CHECK(r->map.loop.adamw.beta2 == 0.95);

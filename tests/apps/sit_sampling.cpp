@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "flowmap/row_noise.h"
 #include "flowmap/training/generator.h"
+#include "nn/latent_stats.h"
 #include "nn/models/dit_weights.h"
 #include "tensor/io/npy.h"
 #include "tests/apps/tiny_run.h"
@@ -143,14 +145,64 @@ TEST_CASE("autoencoders of every layout give the same images; the scale is check
   check_pixels(pixels(files().repa, {"--steps", "2", "--latent-scale", "0.13025"}, files().sdxl), decoded(z, 0.13025));
 }
 
+TEST_CASE("statistics of the autoencoder's own latents replace the scale; with --latent-scale they are those of scaled latents") {
+  const TempFolder folder;
+  std::vector<double> mean, variance;
+  for (int i = 0; i < 4 * 64; ++i) mean.push_back(0.5 - 0.01 * (i % 64)), variance.push_back(20.0 + i / 64 + 0.05 * (i % 64));
+  const LatentStats stats{Tensor::from(mean, {4, 8, 8}).to(DType::f32), Tensor::from(variance, {4, 8, 8}).to(DType::f32), 0};
+  TorchWriter::write(folder / "stat.pt", {{"mean", stats.mean}, {"var", stats.variance}});
+  const Dit repa = random_sit(3);
+  const Tensor z = euler([&](const Tensor& x, const Tensor& t) { return repa(x, t, labels()).value(); }, 2);
+  const Arguments given{"--steps", "2", "--stats", (folder / "stat.pt").string()};
+  check_pixels(pixels(files().repa, given), decoded(stats.restore(z), 1));
+  check_pixels(pixels(files().repa, given, files().sdxl), decoded(stats.restore(z), 1));
+  check_pixels(pixels(files().repa, given + Arguments{"--latent-scale", "0.5"}), decoded(stats.restore(z), 0.5));
+  CHECK(pixels(files().repa, {"--steps", "2", "--stats", "none"}) == pixels(files().repa, {"--steps", "2"}));
+}
+
+TEST_CASE("a checkpoint of a run is refused: its config has settings that tensors do not show") {
+  const TempFolder net, vae;
+  const auto checkpoint = [](const TempFolder& folder, const NamedTensors& tensors) {
+    CheckpointFolder checkpoints(folder.path(), 1, 0);
+    save_checkpoint(checkpoints, 1, {{"model", tensors}}, nlohmann::ordered_json::object());
+    return checkpoints.path(1);
+  };
+  const fs::path own = checkpoint(net, state_dict(random_sit(3))), own_vae = checkpoint(vae, state_dict(AutoencoderKL(small_vae(), 7)));
+  const char* remedy = "a checkpoint of a run, whose config sets heads, groups of norms, and the scales of times and latents, which tensors do not show: sample it with --out RUN";
+  for (const fs::path& with : {files().vae, fs::path()}) refused_sample(own, with, {}, exit_code::usage, "--dit " + own.string() + ": " + remedy);
+  refused_sample(files().repa, own_vae, {}, exit_code::usage, "--vae " + own_vae.string() + ": " + remedy);
+  refused_sample(files().repa, files().vae, {"--weak", own.string(), "--guidance", "2"}, exit_code::usage, "--weak " + own.string() + ": " + remedy);
+}
+
 TEST_CASE("what was loaded is said with its clock; samples.txt names weights and scale") {
   const TempFolder folder;
   const Result r = sample(files().sit_plain, files().vae, {"--count", "1", "--grid=", "--pngs", (folder / "P").string()});
   REQUIRE_MESSAGE(r.code == 0, r.err);
   CHECK_MESSAGE(has(r.err, "read as REPA: time 0 is data, assumed"), r.err);
-  CHECK_MESSAGE(has(r.err, "vae: AutoencoderKL 32 32, 4 channels of latents, scale 0.18215"), r.err);
+  CHECK_MESSAGE(has(r.err, "vae: AutoencoderKL 32 32, 4 channels of latents, scale 0.18215, 32 groups of norms assumed"), r.err);
+  CHECK_MESSAGE(has(r.err, "velocity v(z, t), 1 head assumed"), r.err);
   const std::string line = read_file(folder / "P/samples.txt");
   for (const char* part : {"sit ", " decoder ", " scale 0.18215", " rounding nearest"}) CHECK_MESSAGE(has(line, part), line);
+  for (const char* part : {" batch ", " origin "}) CHECK_MESSAGE(!has(line, part), line);
+}
+
+TEST_CASE("samples.txt distinguishes an early MeanFlow from a REPA with the same tensors, and the batches of dopri5") {
+  const TempFolder folder;
+  const auto drawn = [&](const fs::path& dit, const char* pngs, const Arguments& more) {
+    return sample(dit, files().vae, Arguments{"--count", "1", "--grid=", "--pngs", (folder / pngs).string()} + more);
+  };
+  const auto line = [&](const char* pngs) { return read_file(folder / pngs / "samples.txt"); };
+  REQUIRE(drawn(files().mean_flow_early, "early", {}).code == 0);
+  CHECK_MESSAGE(!has(line("early"), "origin"), line("early"));
+  refused(drawn(files().mean_flow_early, "early", {"--origin", "mean_flow", "-q"}), exit_code::usage, "early");
+  REQUIRE(drawn(files().mean_flow_early, "map", {"--origin", "mean_flow"}).code == 0);
+  CHECK_MESSAGE(has(line("map"), " origin mean_flow"), line("map"));
+  const Result adaptive = drawn(files().repa, "adaptive", {"--solver", "dopri5", "--batch", "2"});
+  REQUIRE_MESSAGE(adaptive.code == 0, adaptive.err);
+  CHECK_MESSAGE(has(adaptive.err, "dopri5: "), adaptive.err);
+  CHECK_MESSAGE(has(adaptive.err, " calls for a batch"), adaptive.err);
+  CHECK_MESSAGE(has(line("adaptive"), " solver dopri5 batch 2"), line("adaptive"));
+  refused(drawn(files().repa, "adaptive", {"--solver", "dopri5", "--batch", "1", "-q"}), exit_code::usage, "adaptive");
 }
 
 TEST_CASE("flowmap_sample names wrong files and flags for what they are") {

@@ -105,6 +105,21 @@ TEST_CASE("space \"vae\": the pipeline trains an autoencoder, measures the scale
   const Result sampled = run("flowmap_sample", out, vae + Arguments{"--count", "3", "--pngs", (folder / "pngs").string(), "--grid", ""});
   succeeds(sampled);
   CHECK_MESSAGE(has(sampled.err, "vae: KL autoencoder 8-8, 4 channels, factor 2"), sampled.err);
+  CHECK(has(read_file(folder / "pngs/samples.txt"), " rounding nearest"));
+
+  // Pixels of samples and of reconstructions are rounded to the nearest level, unless truncation is requested.
+  std::vector<std::uint8_t> grey;
+  for (int i = 0; i < 64; ++i) grey.push_back(static_cast<std::uint8_t>(60 + 2 * i));
+  write_png(folder / "grey.png", image_from_planes(grey.data(), 1, 8, 8));
+  const auto bytes = [&](const Arguments& more) {
+    const fs::path npz = folder / "pixels.npz";
+    succeeds(run("flowmap_sample", out, vae + Arguments{"--grid", "", "--npz", npz.string()} + more));
+    return NpzReader(npz).read("arr_0").to_vector<std::uint8_t>();
+  };
+  for (const Arguments& what : {Arguments{"--count", "3"}, Arguments{"--reconstruct", (folder / "grey.png").string()}}) {
+    CHECK(bytes(what) == bytes(what + Arguments{"--rounding", "nearest"}));
+    CHECK(bytes(what) != bytes(what + Arguments{"--rounding", "truncate"}));
+  }
 
   // Weights of other sizes are refused by the key that differs.
   refused(train("fm", folder / "wide", vae + Arguments{"--vae-weights", (out / "vae").string() + ":ema", "--vae.model.widths", "8,16", "-q"}), exit_code::unreadable,
@@ -184,6 +199,8 @@ TEST_CASE("space \"vae\": stored means and deviations of another program become 
   refused(train("encode", out, given + quiet), exit_code::usage, "holds latents with given");              // other latents under the same name
   refused(train("encode", out, given + Arguments{"--latents.flip", "true", "--latents-folder", (folder / "b").string(), "-q"}), exit_code::usage, "latents.flip = false");
   const Arguments elsewhere = given + Arguments{"--latents-folder", (folder / "c").string(), "-q"};
+  save(8, 0.5f, 3);
+  refused(train("encode", out, given + Arguments{"--latents-folder", (folder / "d").string(), "--latents.given-form", "log_variance", "-q"}), exit_code::unreadable, "so it has deviations, not log-variances");
   save(8, 0.5f, 10);
   refused(train("encode", out, elsewhere), exit_code::usage, "the label 10, but the config says classes 10");
   save(4, 0.5f, 1);

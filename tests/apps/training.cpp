@@ -107,6 +107,11 @@ TEST_CASE("a pipeline writes all stages, samples, scores and a report; repeating
   CHECK(has(longer.err, "mft: config: mft.loop.steps was"));
   CHECK(!has(longer.err, "fm: config:"));
   CHECK(read_file(copy / "run/report.html") != report);
+  const Result guided = train("mfd", copy / "run", {"--guidance", "2", "-q"});
+  CHECK(guided.code == exit_code::usage);
+  CHECK_MESSAGE(has(guided.err, "was made from another guidance (1, now 2)"), guided.err);
+  const Result partly = train("mfd", copy / "run", {"--guidance", "2", "--guidance-to", "0.5", "-q"});
+  CHECK_MESSAGE(has(partly.err, "was made from another guidance (1, now 2 from 0 to 0.5)"), partly.err);
   succeeds(train("fm", copy / "run", {"--fresh", "--steps", "2"}));
   refused(train("mfd", copy / "run", {"-q"}), exit_code::usage, "was made from another teacher");
 }

@@ -71,6 +71,35 @@ TEST_CASE("log-variances are clamped as the autoencoder clamps them; given as de
   CHECK(has(error_of<FileError>([&] { read(*open_stored_latents(folder.path()), 0, SecondHalf::log_variance); }), "nan"));
 }
 
+TEST_CASE("deviations given as log-variances are refused: a log-variance is negative somewhere in the first latents") {
+  const TempFolder folder;
+  write_folder(folder.path(), 0.5f);
+  const std::string what = error_of<FileError>([&] { open_stored_latents(folder.path())->check_form(SecondHalf::log_variance); });
+  CHECK_MESSAGE(has(what, "no negative number in the second half of the channels of the first 3 latents"), what);
+  CHECK_MESSAGE(has(what, "given_form = \"deviation\""), what);
+  open_stored_latents(folder.path())->check_form(SecondHalf::deviation);
+  std::vector<float> last = latent(2, 0.5f);
+  last.back() = -0.01f;
+  write_npy<float>(folder / "00000/img-mean-std-00000002.npy", {4, 1, 2}, last);
+  open_stored_latents(folder.path())->check_form(SecondHalf::log_variance);
+}
+
+TEST_CASE("an .npz file has the latents as moments or x, and no other name is taken") {
+  const TempFolder folder;
+  const auto save = [&](const char* name) {
+    NpzWriter npz(folder / "latents.npz");
+    npz.add<float>(name, {1, 4, 1, 2}, latent(3, 0.5f));
+    npz.add<std::int64_t>("y", {1}, std::vector<std::int64_t>{9});
+    npz.finish();
+  };
+  for (const char* name : {"moments", "x"}) {
+    save(name);
+    CHECK(read(*open_stored_latents(folder / "latents.npz"), 0, SecondHalf::deviation) == latent(3, 0.5f));
+  }
+  save("latents");
+  CHECK(has(error_of<FileError>([&] { open_stored_latents(folder / "latents.npz"); }), "no array moments or x for the latents"));
+}
+
 TEST_CASE("files of other forms and shapes are refused with their name") {
   const TempFolder folder;
   write_folder(folder.path(), 1);

@@ -55,6 +55,20 @@ TEST_CASE("a variable that does not act on the other leaves its samples as they 
   CHECK(norm(both - z) > 0.1 * norm(z));
 }
 
+TEST_CASE("dopri5 adds up the calls and steps of all batches, six calls a step and two more a batch") {
+  const VelocityNet v = [](const Var& z, const Var&, const Labels&) { return z * 0.3; };
+  const auto work = std::make_shared<AdaptiveWork>();
+  const LatentGenerator generate = velocity_generator(v, plain_grid(1), TeacherSolver::dopri5, work);
+  const Tensor first = generate(noise(4), {});
+  const std::int64_t steps = work->steps;
+  CHECK(work->batches == 1);
+  CHECK(steps > 0);
+  CHECK(norm(generate(noise(4), {}) - first) == 0);
+  CHECK(work->batches == 2);
+  CHECK(work->steps == 2 * steps);
+  CHECK(work->calls == 6 * (work->steps + work->rejected) + 4);
+}
+
 TEST_CASE("guidance of the joined rows acts on both variables") {
   // v(z, k, y): the label moves k, and k moves z.
   const JointVelocityNet net = [](const Var& z, const Var& k, const Var& t, const Labels& y) {

@@ -100,11 +100,11 @@ TEST_CASE("a draw is the Philox block of its sample, step, purpose and number, w
   CHECK(static_cast<std::uint32_t>(Purpose::grid) == 0x464D0009u);
 }
 
-TEST_CASE("varies() names the reason why the number of rows with s < t changes between steps") {
+TEST_CASE("varies() names the reason why the rows with s < t change between steps") {
   CHECK(PairConfig{}.varies("a.pairs") == "the number of rows with s < t is drawn at each step: set a.pairs.exact_share = true");
   CHECK(PairConfig{.exact_share = true}.varies("a.pairs").empty());
   CHECK(PairConfig{.exact_share = true, .null_rows_diagonal = true}.varies("a.pairs") ==
-        "the number of rows with s < t depends on the labels dropped at each step: set a.pairs.null_rows_diagonal = false");
+        "which rows have s < t depends on the labels dropped at each step: set a.pairs.null_rows_diagonal = false");
 }
 
 TEST_CASE("pairs of one kind, and shares that add up to 1, give the right rows") {

@@ -92,6 +92,45 @@ TEST_CASE("exact_share gives exact numbers of rows; rows can be forced to the di
   CHECK_THROWS_AS(draw_pairs({.diagonal_share = 0.8, .zero_share = 0.3}, draws, 64), ConfigError);
 }
 
+TEST_CASE("with exact_share, rows forced to the diagonal take its places first, so that the number of rows with s < t is constant") {
+  const PairConfig config{.diagonal_share = 0.75, .zero_share = 0.05, .exact_share = true};
+  const auto drawn = [&](std::uint32_t step, const std::vector<std::size_t>& rows) {
+    std::vector<bool> forced(40, false);
+    for (const std::size_t row : rows) forced[row] = true;
+    const Pairs p = draw_pairs(config, {3, step, consecutive(0, 40)}, 64, forced);
+    std::vector<std::int64_t> diagonal(p.order.begin() + p.off_diagonal, p.order.end());
+    for (const std::size_t row : rows) CHECK(std::count(diagonal.begin(), diagonal.end(), static_cast<std::int64_t>(row)) == 1);
+    return p;
+  };
+  for (std::uint32_t step = 0; step < 3; ++step) {
+    const Pairs p = drawn(step, {0, 2, 9, 20 + step, 39});         // three rows among the first ten, which are off the diagonal without force
+    CHECK(p.off_diagonal == 10);
+    CHECK(std::count(p.s.begin(), p.s.end(), 0.0) == 2);
+    CHECK(std::vector<std::int64_t>(p.order.begin(), p.order.begin() + 10) == std::vector<std::int64_t>{1, 3, 4, 5, 6, 7, 8, 10, 11, 12});
+  }
+  std::vector<std::size_t> most;
+  for (std::size_t i = 0; i < 33; ++i) most.push_back(i);
+  CHECK(drawn(1, most).off_diagonal == 7);               // more forced rows than the diagonal has places
+  const Pairs all = draw_pairs(config, {3, 7, consecutive(0, 40)}, 64), kept = drawn(7, {0});
+  for (std::size_t i = 0; i < 40; ++i)                   // a row keeps its time
+    CHECK(kept.t[static_cast<std::size_t>(std::find(kept.order.begin(), kept.order.end(), all.order[i]) - kept.order.begin())] == all.t[i]);
+}
+
+TEST_CASE("null_rows_diagonal and exact_share: a quarter of each batch has s < t, and all rows with a dropped label are among the others") {
+  Batch batch = gaussian_batch(64);
+  const PairConfig config{.diagonal_share = 0.75, .exact_share = true, .null_rows_diagonal = true};
+  std::int64_t dropped = 0;
+  for (std::uint32_t step = 0; step < 4; ++step) {
+    batch.draws.step = step;
+    const PathBatch p = draw_path_batch(batch, config, {0.1, 4});
+    CHECK(p.off_diagonal == 16);
+    const auto y = p.y.to_vector<std::int64_t>();
+    dropped += std::count(y.begin(), y.end(), 4);
+    for (std::size_t i = 0; i < 16; ++i) CHECK(y[i] != 4);
+  }
+  CHECK(dropped > 0);
+}
+
 TEST_CASE("the shares of time pairs determine the trained jumps, in every objective that has pairs") {
   const auto jumps = [](double diagonal, double zero, double one) { return PairConfig{.diagonal_share = diagonal, .zero_share = zero, .one_share = one}.jumps(); };
   CHECK(jumps(0.75, 0, 0) == Jumps::any);

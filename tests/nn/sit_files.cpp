@@ -110,6 +110,23 @@ TEST_CASE("the line about loaded weights names the clock, and says if it is assu
   CHECK(warning.empty());
 }
 
+TEST_CASE("a tensor that could not be read is an error, even where a file need not have it: another network would be taken") {
+  const auto without = [](const std::filesystem::path& file, const std::string& name, const std::string& name_in_file) {
+    Weights w = read(file);
+    std::erase_if(w.tensors, [&](const auto& t) { return t.first == name; });
+    w.unread.push_back({"ema." + name_in_file, "made for this test"});
+    return error_of<FileError>([&] { dit_config_of(w); });
+  };
+  const auto check = [&](const std::filesystem::path& file, const std::string& name, const std::string& name_in_file) {
+    const std::string what = without(file, name, name_in_file);
+    CHECK_MESSAGE(has(what, file.filename().string() + ": " + name_in_file + " is needed, but could not be read"), what);
+  };
+  check(files().mean_flow_z, "r_embedder.mlp.0.weight", "r_embedder.mlp.0.weight");
+  check(files().mean_flow_hz, "r_embedder.mlp.0.weight", "h_embedder.mlp.0.weight");
+  check(files().reg, "cls_projectors2.weight", "cls_projectors2.weight");
+  check(files().repa, "blocks.1.attn.qkv.weight", "blocks.1.attn.qkv.weight");
+}
+
 TEST_CASE("a DiT is named for what it is; an origin that contradicts the tensors is refused") {
   CHECK(has(refusal(files().dit), "DiT-XL-2-256x256.pt: by its name and its second half of output channels a DiT, which predicts noise on a diffusion path"));
   CHECK(has(refusal(files().sit, "repa"), "origin \"repa\" does not fit: the weights have a second half of output channels: they are those of a SiT or a DiT"));

@@ -131,7 +131,7 @@ std::unique_ptr<RunSpace> open_vae(TrainingRun& run) { return std::make_unique<V
 }  // namespace
 
 SpaceSpec vae_row() {
-  return {.name = "vae", .says = "latents of images by a variational autoencoder, drawn anew at each use", .pictures = true, .encodes = true, .uses = vae_uses,
+  return {.name = "vae", .says = "latents of images by a variational autoencoder, drawn anew at each use", .pictures = true, .encodes = true, .rounding = Rounding::nearest, .uses = vae_uses,
           .take_sizes = take_picture_sizes, .has_sizes = has_picture_sizes, .resolve = resolve_vae, .shape = shape_of_vae, .samples = picture_text,
           .sample_bytes = picture_bytes, .encode_flops = vae_encode_flops, .decode_macs = vae_decode_macs, .parameters = parameters_of_vae, .open = open_vae};
 }

@@ -6,6 +6,7 @@
 
 #include "flowmap/training/chain/recipe.h"
 #include "flowmap/training/chain/stages.h"
+#include "flowmap/training/generator.h"
 #include "flowmap/training/latent_space.h"
 
 namespace fm {
@@ -29,6 +30,7 @@ struct SpaceSpec {
   const char* says;                                          // its latents in words, for help
   bool pictures;                                             // its samples are images: they are shown as such and scored by the judge
   bool encodes;                                              // its coder makes latents from samples; false: samples are their own latents
+  Rounding rounding = Rounding::truncate;                    // of decoded pixels to 8 bits in sampled files, as in the code that published such weights
   bool (*uses)(const Recipe&, Makes);                        // whether the space uses stages that make this; never called for generators
 
   void (*take_sizes)(Recipe&, const SampleSource&, const std::string& user);   // sets open fields. ConfigError if the samples do not fit

@@ -1,4 +1,6 @@
 // The stages on latents: the flow-matching teacher, consistency mid-training, MeanFlow (distilled or from data), and a flow map by any objective.
+#include <fmt/format.h>
+
 #include "data/grid.h"
 #include "data/png.h"
 #include "flowmap/metrics/sample_metrics.h"
@@ -20,6 +22,12 @@ constexpr std::int64_t preview_rows = 4;
 std::string remark_of(const MeanFlowConfig& config) {
   const bool adaptive = config.metric.kind == "adaptive" || config.compat.squared_adaptive_metric;
   return adaptive ? "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html shows how training goes" : "";
+}
+
+// The teacher's guidance, which the targets of a taught stage contain: "2.3 from 0 to 0.85", or "1" without guidance.
+std::string guidance_text(const Recipe& r) {
+  const bool everywhere = r.guidance == 1 || (r.guidance_from == 0 && r.guidance_to == 1);
+  return everywhere ? fmt::format("{}", r.guidance) : fmt::format("{} from {} to {}", r.guidance, r.guidance_from, r.guidance_to);
 }
 
 }  // namespace
@@ -83,7 +91,10 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
     stage.made_from = sources_of_latents();
     if (!stats_.defined()) stage.made_from.emplace_back("statistics", "none");         // so that a resumed training cannot turn statistics on
   }
-  if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
+  if (taught) {
+    stage.made_from.emplace_back("teacher", checksum(teacher.state()));
+    stage.made_from.emplace_back("guidance", guidance_text(recipe_));               // checkpoints of older versions have no such entry, and resume
+  }
   if (flow_map) stage.made_from.emplace_back("start", checksum(parts.network.state()));
   const Needs& needs = parts.objective.needs;
   if (flow_map) {                                                      // for programs that load the weights: which sampler to use, which scores apply

@@ -171,6 +171,7 @@ void TrainingRun::fill_cache() {
   const std::vector<LatentShard> missing = writer.missing();
   if (writer.finished() > 0)
     context_.log.info("{}: {} shards are intact, {} are missing", folder.string(), writer.finished(), missing.size());
+  if (!recipe_.latents.given.empty() && !missing.empty()) given_latents().check_form(second_half());
   std::int64_t done = count;
   for (const LatentShard& s : missing) done -= s.count;
   const auto progress = encoding_progress(count);
