@@ -52,11 +52,14 @@ std::string join(const std::vector<std::string>& names) {
     if (added) groups.push_back({n, {}});
     groups[at->second].second.push_back(n.number);
   }
+  constexpr std::size_t shown = 12;                    // a file of another model misses hundreds
   std::string out;
-  for (const auto& [n, numbers] : groups) {
+  for (std::size_t i = 0; i < std::min(groups.size(), shown); ++i) {
+    const auto& [n, numbers] = groups[i];
     const std::string number = numbers.size() > 1 ? "{" + ranges(numbers) + "}" : n.number < 0 ? "" : std::to_string(n.number);
     out += (out.empty() ? "" : ", ") + n.before + number + n.after;
   }
+  if (groups.size() > shown) out += " and " + std::to_string(groups.size() - shown) + " more";
   return out;
 }
 }  // namespace

@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "data/report/csv.h"
+#include "flowmap/training/chain/stage_names.h"
 #include "fmt/format.h"
 #include "tensor/error.h"
 #include "tensor/interrupt.h"
@@ -159,7 +160,7 @@ namespace {
 auto weights_of(const Score& s) { return std::tie(s.checkpoint, s.decoder, s.dtype, s.data); }
 
 // Rows of older programs do not say what their features are: those of the judge, or the values.
-std::string features_of(const Score& s) { return s.features.empty() ? (s.judge == "values" ? "values" : "judge") : s.features; }
+std::string features_of(const Score& s) { return s.features.empty() ? (s.judge == "values" ? "values" : stage_name::judge) : s.features; }
 
 // Whether an older row has the newest weights. A judge that was trained again makes its old scores old.
 bool has_newest_weights(const Score& older, const std::vector<Score>& newer) {

@@ -116,7 +116,8 @@ void TrainingRun::check_given_files() {
   if (perceptual) lpips = parse_lpips(recipe_.decoder.lpips_weights);
   for (std::string* file : {&lpips.files.trunk, &lpips.files.heads}) given.emplace_back("decoder.lpips_weights", file);
   FeaturesText features = parse_features(recipe_.evaluate.features);
-  given.emplace_back("evaluate.features", &features.file);
+  const bool published = names_published_features(recipe_.evaluate.features);
+  if (published) given.emplace_back("evaluate.features", &features.file);
   for (const auto& [key, file] : given) {
     if (file->empty() || (file == &recipe_.class_names && *file == "imagenet")) continue;
     *file = located(*file).string();
@@ -128,7 +129,7 @@ void TrainingRun::check_given_files() {
   }
   if (perceptual) recipe_.decoder.lpips_weights = to_text(lpips);
   warn_of_unused_weights();
-  recipe_.evaluate.features = to_text(features);
+  if (published) recipe_.evaluate.features = to_text(features);
   if (!missing.empty() && !context_.launch.dry_run)
     throw FileError(fmt::format(
         "the recipe names files that do not exist: {}; put them there, or set {} to their paths{}", missing, keys, makes_own ? " (empty: this run trains or computes its own)" : ""));
