@@ -71,6 +71,12 @@ Tensor golden_row(const Tensor& x, std::int64_t row) {
 
 using Rows = std::vector<std::vector<double>>;
 
+Tensor in_golden_order(const Tensor& x) {
+  std::vector<Tensor> rows;
+  for (std::int64_t row = 0; row < 4; ++row) rows.push_back(golden_row(x, row));
+  return concat(rows, 0);
+}
+
 void check_rows(const Tensor& x, const Rows& wanted) {
   for (std::size_t row = 0; row < wanted.size(); ++row) check_elements(golden_row(x, static_cast<std::int64_t>(row)), 0, wanted[row]);
 }
@@ -167,6 +173,7 @@ TEST_CASE("MeanFlow on SiT-S/2, rule B: u, du/dt, guided velocity, target and su
 
   const Target got = target_of(b, published());
   CHECK(near(norm(got.w), 35.6587634848, 1e-6));
+  CHECK(near(norm(b.along_direction(in_golden_order(got.w), 0, 1).dudt), 51.6425616594, 1e-6));
   CHECK(near(norm(got.target), 38.3866612785, 1e-6));
   check_rows(got.target, {{0.537376161, 1.328296404, 0.369669722, 1.057202802},
                           {-0.494674685, -0.643445471, -0.830741476, -0.777933370},
@@ -183,4 +190,12 @@ TEST_CASE("MeanFlow on SiT-S/2, rule B in f32: u and du/dt are within rounding o
   check_elements(u.value(), 0, {0.441178549, -0.647951020, 0.135197097, -0.891904897, -0.286938521, -1.056141837, -0.762015570, -1.085997738}, {5 * 2.6e-6});
   check_elements(dudt, 0, {0.545158818, -0.717355837, 0.503164932, -0.643507350, 0.211581157, -0.338311452, -0.046740851, 0.068263625}, {5e-5});
   CHECK(near(norm(dudt), 52.2213174688, 1e-5));
+  const Tensor cond = b.net(b.z, b.t, b.labels).value(), null = b.net(b.z, b.t, {}).value();
+  check_elements(cond, 0, {0.588549500, -0.378338596, 0.262142998, -0.684896882}, {5 * 2.6e-6});
+  check_elements(null, 0, {0.691518621, -0.329077375, 0.377225825, -0.648524183}, {5 * 2.6e-6});
+  const Target got = target_of(b, published());
+  CHECK(near(norm(got.w), 35.6587634848, 1e-6));
+  CHECK(near(norm(got.target), 38.3866612785, 1e-5));
+  const double sums[] = {575.1292377369, 218.4983953942, 27.9142270664, 818.5439634816};
+  for (std::size_t row = 0; row < 4; ++row) CHECK(near(got.sums[row], sums[row], 1e-5));
 }

@@ -69,6 +69,15 @@ TEST_CASE("the null label is the last row of the table") {
   CHECK(max_difference(v, net(x, t, Tensor::from<std::int64_t>({1000}, {1})).value()) == 0);
 }
 
+TEST_CASE("SiT's forward_with_cfg guides the first three channels") {
+  const Dit& net = in_f64();
+  const Tensor x = latents().to(DType::f64).slice(0, 0, 1), t = Tensor::from<double>({0.9}, {1});
+  const Tensor v = net(x, t, Tensor::from<std::int64_t>({3}, {1})).value(), null = net(x, t, {}).value();
+  const Tensor guided = null + (v - null) * 4.0, out = concat(std::vector<Tensor>{guided.slice(1, 0, 3), v.slice(1, 3, 4)}, 1);
+  check_elements(out, 0, {-9.803180984, -8.832665117, -10.046772220, -8.475823259, -10.205994320, -7.892458762, -9.965740343, -7.332286236});
+  CHECK(near(norm(out), 114.6665869964, 1e-6));
+}
+
 TEST_CASE("DiT-S/2 and SiT-S/2 agree with the published code in f32") {
   const Dit& net = filled();
   check_dit(net.all_channels(latents(), Tensor::from<float>({900, 350}, {2}), labels()).value(), {5 * 7.5e-6});
