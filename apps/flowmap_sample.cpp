@@ -19,7 +19,7 @@ struct SampleCommand {
   Recipe recipe;
   PublishedConfig published;
   PictureConfig pictures;
-  std::string stage = "last", solver = "euler", images;
+  std::string stage = "last", solver = "euler", diffusion = usual_diffusion, last_step, images;
   std::int64_t calls = 1;
   std::shared_ptr<AdaptiveWork> work = std::make_shared<AdaptiveWork>();
   template <class V>
@@ -28,6 +28,10 @@ struct SampleCommand {
     v("calls", calls, "number of network calls of a flow map, or of steps of the teacher's solver", range(1, 10000), flag("steps"), basic());
     v("solver", solver, "solver of the teacher's ODE: steps of euler or heun, dopri5 (chooses its own steps); or sde, SiT's stochastic sampler",
       one_of({"euler", "heun", "dopri5", "sde"}), flag("solver"));
+    v("diffusion", diffusion, "diffusion w(t) of the SDE: sigma = t (SiT, REPA, REG), constant = 1, sbdm = t/(1-t), decreasing, increasing-decreasing",
+      one_of({"sigma", "constant", "sbdm", "decreasing", "increasing-decreasing"}), flag("diffusion"));
+    v("last_step", last_step, "last step of the SDE, without noise: mean (SiT, REPA, REG), tweedie (to the expected data), or none; empty: tweedie for constant, else mean",
+      one_of({"", "mean", "tweedie", "none"}), flag("last-step"));
     const std::vector<std::string> maps = stages_that_make(Makes::flow_map);
     v("stage", stage,
       fmt::format("generator of the run to sample from; last: the first of {} that is trained", newest_first(maps)), flag("stage"), basic(),
@@ -39,8 +43,10 @@ struct SampleCommand {
   }
 
   DrawConfig draw() const {
-    return {calls, teacher_solver_named(solver), recipe.guidance, recipe.guided_times(), work};
+    return {calls, teacher_solver_named(solver), recipe.guidance, recipe.guided_times(), work, {.diffusion = diffusion_named(diffusion), .last_step = last_step_named(last_step_text())}};
   }
+  // With a constant diffusion the mean of the SDE's last step is far from the data.
+  std::string last_step_text() const { return !last_step.empty() ? last_step : diffusion == "constant" ? "tweedie" : "mean"; }
 };
 
 // Whether class names are needed: for labels that are given by name, and above a grid's columns.
@@ -55,7 +61,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
                                                                      c.solver, stage, stage_that_makes(Makes::teacher).scored_as));
   const Network model = teacher ? run.load_teacher() : run.load_student(stage);
   const DrawConfig draw = c.draw();
-  const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.solver, draw.work)
+  const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.solver, draw.work, draw.sde)
                                            : run.student_generator(stage, model, narrow<int>(draw.calls, "calls"));
   Source source;
   source.space = run.decoding_space();
@@ -83,6 +89,8 @@ Settings settings(const SampleCommand& c, const Source& source) {
   std::string line = fmt::format(" seed {} labels {} steps {} rounding {}", c.recipe.seed, labels_text(c, source), c.calls,
                                  rounding_of(c.pictures, source.rounding) == Rounding::nearest ? "nearest" : "truncate");
   if (c.solver != "euler") line += " solver " + c.solver;
+  if (c.diffusion != usual_diffusion) line += " diffusion " + c.diffusion;
+  if (!c.last_step.empty()) line += " last step " + c.last_step;
   if (c.solver == "dopri5") line += fmt::format(" batch {}", batch_of(c.pictures, source));      // its steps depend on all samples of a batch
   if (c.recipe.guidance != 1) line += fmt::format(" guidance {} from {} to {}", c.recipe.guidance, c.recipe.guidance_from, c.recipe.guidance_to);
   if (c.published.precision != "f32") line += " precision " + c.published.precision;
@@ -106,6 +114,8 @@ int sample(SampleCommand& c, Context& context) {
     if (!c.published.given() && !file->empty()) throw ConfigError(fmt::format("{} needs --dit, the weights that generate its latents", name));
   if (c.recipe.guidance_from > c.recipe.guidance_to)
     throw ConfigError(fmt::format("--guidance-from {} --guidance-to {}: no time lies between these values: exchange them", c.recipe.guidance_from, c.recipe.guidance_to));
+  if (c.solver != "sde" && (c.diffusion != usual_diffusion || !c.last_step.empty()))
+    throw ConfigError(fmt::format("--diffusion and --last-step are for --solver sde, not {}: leave them out", c.solver));
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };
   if (!c.images.empty() && c.published.given())
     throw ConfigError("--reconstruct and --dit exclude each other: --reconstruct uses the autoencoder of a run (--out) or a recipe (--config), --dit generates samples; leave one of the two out");

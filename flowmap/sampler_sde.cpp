@@ -39,6 +39,12 @@ Diffusion diffusion_named(const std::string& name) {
   throw ConfigError("there is no diffusion '" + name + "': known are sigma, linear, constant, sbdm, decreasing and increasing-decreasing");
 }
 
+LastStep last_step_named(const std::string& name) {
+  static const std::map<std::string, LastStep> known{{"mean", LastStep::mean}, {"tweedie", LastStep::tweedie}, {"none", LastStep::none}};
+  if (const auto at = known.find(name); at != known.end()) return at->second;
+  throw ConfigError("there is no last step '" + name + "': known are mean, tweedie and none");
+}
+
 double diffusion_at(Diffusion form, double t) {
   switch (form) {
     case Diffusion::sigma: return t;

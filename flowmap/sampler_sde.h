@@ -21,6 +21,7 @@ enum class Diffusion {
   decreasing,                               // (cos(pi (1 - t)) + 1)^2 / 4
   increasing_decreasing,                    // sin(pi t)^2
 };
+inline constexpr const char* usual_diffusion = "sigma";
 Diffusion diffusion_named(const std::string& name);     // "sigma", "linear", "constant", "sbdm", "decreasing", "increasing-decreasing"; ConfigError otherwise
 double diffusion_at(Diffusion form, double t);
 
@@ -30,6 +31,8 @@ enum class LastStep {
   tweedie,                                  // z - t v, the expected data
   none,                                     // leaves the sample at t = `last`
 };
+
+LastStep last_step_named(const std::string& name);       // "mean", "tweedie", "none"; ConfigError otherwise
 
 struct SdeConfig {
   Diffusion diffusion = Diffusion::sigma;

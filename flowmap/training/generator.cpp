@@ -75,8 +75,8 @@ TeacherSolver teacher_solver_named(const std::string& name) {
   return solver_named(name) == Solver::heun ? TeacherSolver::heun : TeacherSolver::euler;
 }
 
-LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work) {
-  return velocity_generator(std::move(v), teacher_grid(steps + 1, shift), solver, std::move(work));
+LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work, const SdeConfig& sde) {
+  return velocity_generator(std::move(v), teacher_grid(steps + 1, shift), solver, std::move(work), sde);
 }
 
 namespace {
@@ -91,7 +91,7 @@ LatentGenerator adaptive_generator(VelocityNet v, std::shared_ptr<AdaptiveWork> 
 
 }  // namespace
 
-LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work) {
+LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work, const SdeConfig& sde) {
   const int steps = narrow<int>(std::ssize(grid)) - 1;
   if (solver == TeacherSolver::dopri5) {
     if (steps != 1) throw ConfigError(fmt::format("--calls {}: dopri5 chooses the number of its steps itself: leave --calls out", steps));
@@ -99,7 +99,9 @@ LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solve
   }
   if (solver == TeacherSolver::sde) {
     if (steps < 2) throw ConfigError(fmt::format("--calls {}: the SDE needs at least 2 calls; SiT takes 250", steps));
-    return [v = std::move(v), steps](const Tensor& noise, const Labels& y) { return sample_sde(v, noise, y, {.calls = steps}); };
+    SdeConfig config = sde;
+    config.calls = steps;
+    return [v = std::move(v), config](const Tensor& noise, const Labels& y) { return sample_sde(v, noise, y, config); };
   }
   return [v = std::move(v), grid = std::move(grid), kind = solver == TeacherSolver::heun ? Solver::heun : Solver::euler](
              const Tensor& noise, const Labels& y) { return sample_ode(v, noise, y, grid, kind); };

@@ -7,6 +7,7 @@
 #include "data/image.h"
 #include "flowmap/network.h"
 #include "flowmap/sampler.h"
+#include "flowmap/sampler_sde.h"
 #include "flowmap/training/latent_space.h"
 #include "flowmap/velocity.h"
 #include "tensor/error.h"
@@ -59,10 +60,10 @@ struct AdaptiveWork {
 };
 
 // Returns a generator of `steps` steps: of teacher_grid(steps + 1, shift), or of the SDE, each with one call but heun's with two. dopri5 adds its numbers to
-// `work`, if given. ConfigError if dopri5 is given another number than 1, or the SDE fewer than 2.
-LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver = TeacherSolver::euler, std::shared_ptr<AdaptiveWork> work = {});
+// `work`, if given. `sde`: its diffusion and last step; its number of calls is that of the steps. ConfigError if dopri5 is given another number than 1, or the SDE fewer than 2.
+LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver = TeacherSolver::euler, std::shared_ptr<AdaptiveWork> work = {}, const SdeConfig& sde = {});
 // The same on another grid for euler and heun; the number of steps is grid.size() - 1.
-LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work = {});
+LatentGenerator velocity_generator(VelocityNet v, Grid grid, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work = {}, const SdeConfig& sde = {});
 
 // Returns (n, C, H, W) in [0, 1] as 8-bit images. 255 x is rounded to the nearest integer, or truncated, as in the published samplers.
 // SamplesNotFinite names the first row that is not finite.

@@ -111,7 +111,7 @@ LatentGenerator generator(const Models& m, const DrawConfig& draw) {
   }
   VelocityNet v = m.weak ? autoguidance(m.dit.v(), m.weak.v(), draw.guidance, draw.interval) : guided(m.dit.v(), draw.guidance, c.classes, draw.interval);
   const double shift = shift_for_dimension(c.channels * c.input_size * c.input_size);
-  return velocity_generator(std::move(v), narrow<int>(draw.calls, "calls"), shift, draw.solver, draw.work);
+  return velocity_generator(std::move(v), narrow<int>(draw.calls, "calls"), shift, draw.solver, draw.work, draw.sde);
 }
 
 }  // namespace

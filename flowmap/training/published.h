@@ -49,6 +49,7 @@ struct DrawConfig {
   double guidance = 1;
   Interval interval;
   std::shared_ptr<AdaptiveWork> work = {};       // receives the numbers of dopri5
+  SdeConfig sde = {};                            // diffusion and last step of the SDE
 };
 
 // The parts that make samples.

@@ -126,7 +126,7 @@ LatentGenerator sit_generator(const SitModels& m, const DrawConfig& draw) {
   const bool joint = c.class_token > 0;
   const VelocityNet own = joint ? joint_velocity(m.net) : m.net.v();
   VelocityNet v = m.weak ? autoguidance(own, m.weak.v(), draw.guidance, draw.interval) : guided(own, draw.guidance, c.classes, draw.interval);
-  LatentGenerator generate = velocity_generator(std::move(v), plain_grid(calls), draw.solver, draw.work);
+  LatentGenerator generate = velocity_generator(std::move(v), plain_grid(calls), draw.solver, draw.work, draw.sde);
   return joint ? first_of_joined(std::move(generate), sit_latent(c), {c.class_token}) : generate;
 }
 

@@ -208,6 +208,14 @@ TEST_CASE("solver, guidance, guidance interval and autoguidance change a teacher
   };
   CHECK(differs({"--solver", "heun"}) > 0);
   CHECK(differs({"--solver", "sde"}) > 0);
+  const Arguments sde = two + Arguments{"--solver", "sde"};
+  const auto as_sit = pixels(files().teacher, sde);
+  CHECK(pixels(files().teacher, sde + Arguments{"--diffusion", "sigma", "--last-step", "mean"}) == as_sit);
+  const auto constant = pixels(files().teacher, sde + Arguments{"--diffusion", "constant"});
+  CHECK(constant != as_sit);
+  CHECK(constant == pixels(files().teacher, sde + Arguments{"--diffusion", "constant", "--last-step", "tweedie"}));
+  CHECK(constant != pixels(files().teacher, sde + Arguments{"--diffusion", "constant", "--last-step", "mean"}));
+  CHECK(pixels(files().teacher, sde + Arguments{"--last-step", "none"}) != as_sit);
   const auto adaptive = pixels(files().teacher, {"--count", "2", "--solver", "dopri5"}), fine = pixels(files().teacher, {"--count", "2", "--steps", "60", "--solver", "heun"});
   CHECK(largest_difference(adaptive.data(), fine.data(), fine.size()) <= 1);
   // The scales are far above those in use, because the velocities of random networks differ by little and images are rounded to 8 bits.
@@ -258,6 +266,8 @@ TEST_CASE("flowmap_sample refuses unusable files, flags and labels, in one line"
   };
   refuse_teacher({"--solver", "dopri5", "--steps", "4"}, "--calls 4: dopri5 chooses");
   refuse_teacher({"--solver", "sde"}, "--calls 1: the SDE needs at least 2");
+  refuse_teacher({"--solver", "heun", "--diffusion", "constant"}, "--diffusion and --last-step are for --solver sde, not heun");
+  refuse_teacher({"--last-step", "none"}, "--diffusion and --last-step are for --solver sde, not euler");
   refuse({"--class", "1000"}, 2, "label 1000: there are 1000 classes, 0 to 999");
   refuse({"--class", "cat"}, 2, "labels 'cat'");
   refuse({"--class", "crane"}, 2, "class 'crane' is the name of labels 134 and 517");

@@ -320,8 +320,8 @@ VelocityNet TrainingRun::guided(VelocityNet teacher) const {
   return fm::guided(std::move(teacher), recipe_.guidance, recipe_.classes, recipe_.guided_times());
 }
 
-LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t points, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work) const {
-  return velocity_generator(guided(std::move(teacher)), narrow<int>(points - 1, "points"), latent_shift(), solver, std::move(work));
+LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t points, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work, const SdeConfig& sde) const {
+  return velocity_generator(guided(std::move(teacher)), narrow<int>(points - 1, "points"), latent_shift(), solver, std::move(work), sde);
 }
 
 Network TrainingRun::load_student(const std::string& stage) {

@@ -68,8 +68,9 @@ class TrainingRun {
   bool has_teacher() const { return is_available(stage_that_makes(Makes::teacher)); }
   Network load_teacher();
   VelocityNet guided(VelocityNet teacher) const;     // the teacher with the recipe's guidance
-  // Samples from the guided teacher. `points`: number of points of the solver's grid. `work`: as for velocity_generator().
-  LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, TeacherSolver solver = TeacherSolver::euler, std::shared_ptr<AdaptiveWork> work = {}) const;
+  // Samples from the guided teacher. `points`: number of points of the solver's grid. `work`, `sde`: as for velocity_generator().
+  LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, TeacherSolver solver = TeacherSolver::euler, std::shared_ptr<AdaptiveWork> work = {},
+                                    const SdeConfig& sde = {}) const;
   Network load_student(const std::string& stage);     // averaged weights
   // Samples from a loaded flow map in this number of calls, with the sampler for its trained jumps.
   LatentGenerator student_generator(const std::string& stage, const Network& student, int calls) const;
