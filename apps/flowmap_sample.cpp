@@ -93,6 +93,7 @@ Settings settings(const SampleCommand& c, const Source& source) {
   if (!c.last_step.empty()) line += " last step " + c.last_step;
   if (c.solver == "dopri5") line += fmt::format(" batch {}", batch_of(c.pictures, source));      // its steps depend on all samples of a batch
   if (c.recipe.guidance != 1) line += fmt::format(" guidance {} from {} to {}", c.recipe.guidance, c.recipe.guidance_from, c.recipe.guidance_to);
+  if (c.published.tile > 0) line += fmt::format(" tile {}", c.published.tile);
   if (c.published.precision != "f32") line += " precision " + c.published.precision;
   const std::size_t stats = c.published.given() ? std::string::npos : weights.find(" stats ");      // older runs did not record it
   return {weights + line, stats == std::string::npos ? "" : weights.substr(0, stats) + line};

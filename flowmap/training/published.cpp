@@ -73,8 +73,8 @@ void refuse_settings_of_sit(const PublishedConfig& c, Layout layout) {
   if (!c.vae.empty() && layout == Layout::dit_dh)
     throw ConfigError(fmt::format("--vae decodes the latents of a SiT, REPA, REG or MeanFlow, but --dit {} is {}: give --decoder and --stats in its place", c.dit, name_of(layout)));
   if (!c.vae.empty() && layout != Layout::other) throw FileError(fmt::format("{}: no network for --dit in this file: it is {}", c.dit, name_of(layout)));
-  if (c.origin != "auto" || c.latent_scale != 0)
-    throw ConfigError(fmt::format("--origin and --latent-scale are for a SiT, REPA, REG or MeanFlow, but --dit {} is {}: leave them out", c.dit, name_of(layout)));
+  if (c.origin != "auto" || c.latent_scale != 0 || c.tile != 0)
+    throw ConfigError(fmt::format("--origin, --latent-scale and --tile are for a SiT, REPA, REG or MeanFlow, but --dit {} is {}: leave them out", c.dit, name_of(layout)));
 }
 
 std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& warn, const Say& say) {

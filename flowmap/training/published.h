@@ -16,7 +16,7 @@ namespace fm {
 
 struct PublishedConfig {
   std::string dit, decoder, stats, weak, pixels = "imagenet", precision = "f32", vae, origin = "auto";
-  std::int64_t decoder_heads = 0, latent_size = 32;
+  std::int64_t decoder_heads = 0, latent_size = 32, tile = 0;
   double latent_scale = 0;
   template <class V> void visit(V&& v) {
     v("dit", dit,
@@ -30,6 +30,8 @@ struct PublishedConfig {
     v("origin", origin,
       "code that wrote the file --dit, if its tensors leave it open: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: decided by the tensors", flag("origin"),
       ChoiceRule{dit_origins()});
+    v("tile", tile, "side of the tiles, in positions of the latent, that --vae decodes one by one, so that large images take less memory; colors can differ slightly; 0: all at once",
+      range(0, 65536), flag("tile"));
     v("latent_size", latent_size, "side of the latents of a Flax file, which does not contain it", flag("latent-size"), range(1, 4096));
     v("stats", stats, "variance and mean of the latents (stat.pt), with --vae in place of its scale; none: the model was trained on latents that were not normalized", flag("stats"),
       value_as("FILE"));

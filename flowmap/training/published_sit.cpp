@@ -28,6 +28,7 @@ struct SitModels {
   Network net, weak;
   std::shared_ptr<AutoencoderKL> vae;
   double scale = published_scale;
+  std::int64_t tile = 0;
   LatentStats stats;
 };
 
@@ -83,6 +84,7 @@ void open_vae(SitModels& m, const PublishedConfig& c, const Warn& warn, const Sa
   refuse_checkpoint("--vae", c.vae, weights);
   AutoencoderKLConfig config = autoencoder_kl_config_of(weights);
   config.scale = m.scale = scale_of(c, weights.file);
+  m.tile = c.tile;
   const std::string size = fmt::format("AutoencoderKL {}, {} channels of latents, scale {}{}", fmt::join(config.widths, " "), config.latent_channels, config.scale,
                                        assumed_groups(config));
   m.vae = model_of<AutoencoderKL>(weights_part::vae, std::move(weights), config, size, say);
@@ -134,7 +136,7 @@ LatentCoder sit_coder(const SitModels& m) {
   LatentCoder coder{.name = "vae", .shape = sit_latent(sit_config_of(m.net))};
   coder.decoder = coder.weights = [vae = m.vae, scale = m.scale] { return fmt::format("{} scale {}", checksum(state_dict(*vae)), scale); };
   coder.encode = [](const Tensor&) -> Tensor { throw Error("this latent space has only a decoder: it cannot encode"); };
-  coder.decode = [raw = vae_coder(m.vae, coder.shape[1] * m.vae->config.factor()).decode, scale = m.scale](const Tensor& latents) { return raw(latents / scale); };
+  coder.decode = [raw = vae_coder(m.vae, coder.shape[1] * m.vae->config.factor(), m.tile).decode, scale = m.scale](const Tensor& latents) { return raw(latents / scale); };
   return coder;
 }
 
@@ -167,7 +169,7 @@ Source open_published_sit(const PublishedConfig& config, const DrawConfig& draw,
     if (sit_config_of(m->net).shared_times) line += " origin mean_flow";      // as a REPA the same weights are a velocity
     return line;
   };
-  source.bytes_a_sample = activation_bytes(c, 1).one_block + decoder_bytes(m->vae->config, c.input_size);
+  source.bytes_a_sample = activation_bytes(c, 1).one_block + decoder_bytes(m->vae->config, config.tile > 0 ? std::min(config.tile, c.input_size) : c.input_size);
   source.rounding = Rounding::nearest;
   return source;
 }

@@ -6,6 +6,7 @@
 
 #include "autodiff/tape.h"
 #include "nn/loaded.h"
+#include "nn/models/autoencoder_kl_tiles.h"
 #include "tensor/error.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -24,7 +25,7 @@ std::string half_checksum(const AutoencoderKL& vae, const char* network, const c
 
 }  // namespace
 
-LatentCoder vae_coder(std::shared_ptr<const AutoencoderKL> vae, std::int64_t side) {
+LatentCoder vae_coder(std::shared_ptr<const AutoencoderKL> vae, std::int64_t side, std::int64_t tile) {
   const AutoencoderKLConfig& c = vae->config;
   if (side % c.factor() != 0)
     throw ShapeError(fmt::format("vae_coder: images of {} pixels a side, but a latent's element covers {}: choose a multiple", side, c.factor()));
@@ -38,9 +39,10 @@ LatentCoder vae_coder(std::shared_ptr<const AutoencoderKL> vae, std::int64_t sid
     const DiagonalGaussian posterior = vae->posterior(images * 2.0 - 1.0);
     return concat(std::vector<Tensor>{posterior.mean.value(), posterior.std().value()}, 1);
   };
-  coder.decode = [vae](const Tensor& raw) {
+  coder.decode = [vae, tile](const Tensor& raw) {
     const PauseTape pause;
-    return clamp(vae->decode(raw).value() * 0.5 + 0.5, 0, 1);
+    const Tensor pixels = tile > 0 ? decode_tiles(*vae, raw, {.tile = tile, .overlap = tile / 4}) : vae->decode(raw).value();
+    return clamp(pixels * 0.5 + 0.5, 0, 1);
   };
   return coder;
 }

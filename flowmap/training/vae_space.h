@@ -13,9 +13,9 @@
 
 namespace fm {
 
-// `side`: side of the images. The coder shares its model, so weights that are loaded into it later change the coder. ShapeError unless config.factor()
-// divides `side`.
-LatentCoder vae_coder(std::shared_ptr<const AutoencoderKL> vae, std::int64_t side);
+// `side`: side of the images. `tile`: side of the tiles that are decoded one by one (autoencoder_kl_tiles.h), which overlap by a quarter; 0: no tiles. The coder
+// shares its model, so weights that are loaded into it later change the coder. ShapeError unless config.factor() divides `side`.
+LatentCoder vae_coder(std::shared_ptr<const AutoencoderKL> vae, std::int64_t side, std::int64_t tile = 0);
 
 // The statistics that multiply a latent of this shape by `scale` > 0.
 LatentStats scaling_by(double scale, const Shape& latent);

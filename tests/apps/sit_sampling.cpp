@@ -145,6 +145,13 @@ TEST_CASE("autoencoders of every layout give the same images; the scale is check
   check_pixels(pixels(files().repa, {"--steps", "2", "--latent-scale", "0.13025"}, files().sdxl), decoded(z, 0.13025));
 }
 
+TEST_CASE("latents are decoded by tiles if asked for, and a tile of the whole latent gives equal bits") {
+  const Arguments two{"--steps", "2"};
+  const Pixels whole = pixels(files().repa, two);
+  CHECK(pixels(files().repa, two + Arguments{"--tile", "8"}) == whole);
+  CHECK(largest_difference(pixels(files().repa, two + Arguments{"--tile", "4"}), whole) > 0);
+}
+
 TEST_CASE("statistics of the autoencoder's own latents replace the scale; with --latent-scale they are those of scaled latents") {
   const TempFolder folder;
   std::vector<double> mean, variance;
