@@ -229,7 +229,7 @@ TEST_CASE("flowmap_sample names wrong files and flags for what they are") {
   shrink(dh);
   TorchWriter::write(folder / "stage2_model.pt", state_dict(DitDh(dh, 1)));
   refuse(folder / "stage2_model.pt", files().vae, {}, exit_code::usage, "is a DiT^DH: give --decoder and --stats in its place");
-  refuse(folder / "stage2_model.pt", "", {"--origin", "sit"}, exit_code::usage, "--origin and --latent-scale are for a SiT, REPA, REG or MeanFlow");
+  refuse(folder / "stage2_model.pt", "", {"--origin", "sit"}, exit_code::usage, "--origin, --latent-scale and --tile are for a SiT, REPA, REG or MeanFlow");
   DitConfig sixteen = small_sit();
   sixteen.channels = 16;
   TorchWriter::write(folder / "sixteen.pt", state_dict(Dit(sixteen, 1)));

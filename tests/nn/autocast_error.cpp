@@ -12,6 +12,7 @@
 #include "autodiff/rules/elementwise.h"
 #include "nn/models/dit_dh.h"
 #include "tensor/ops/reduce.h"
+#include "tests/support/model_check.h"
 #include "tests/support/text.h"
 
 using namespace fm;
@@ -26,16 +27,11 @@ DitDhConfig config() {
   return c;
 }
 
-// The upper 53 bits of splitmix64(2^32 o + i), scaled to [-sqrt 3, sqrt 3).
+// The upper 53 bits of hash_of_element(o, i), scaled to [-sqrt 3, sqrt 3).
 Tensor hashed(const Shape& shape, std::uint64_t o) {
   std::vector<float> values(static_cast<std::size_t>(shape.numel()));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    std::uint64_t x = (o << 32) + i + 0x9E3779B97F4A7C15;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-    x = x ^ (x >> 31);
-    values[i] = static_cast<float>((2 * (static_cast<double>(x >> 11) / 9007199254740992.0) - 1) * std::sqrt(3.0));
-  }
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>((2 * (static_cast<double>(hash_of_element(o, i) >> 11) / 9007199254740992.0) - 1) * std::sqrt(3.0));
   return Tensor::from(values, shape);
 }
 

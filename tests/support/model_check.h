@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -35,6 +36,30 @@ template <class M, class F> void fill_by_rule(M& model, F&& skipped) {
 }
 template <class M> void fill_by_rule(M& model) {
   fill_by_rule(model, [](const std::string&) { return 0; });
+}
+
+// splitmix64 of tensor and element.
+inline std::uint64_t hash_of_element(std::uint64_t tensor, std::uint64_t element) {
+  std::uint64_t z = (tensor << 32) + element + 0x9E3779B97F4A7C15u;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+// Rule B: numbers of that hash, with the deviation 1/sqrt(fan-in) in weights, so that all layers matter and f32 is well conditioned. Tables of positions keep
+// their values, but have a number.
+template <class M> void fill_by_rule_b(M& model) {
+  std::uint64_t o = 0;
+  for_each_tensor(model, [&](const std::string& name, Tensor& t) {
+    const std::uint64_t number = o++;
+    if (has(name, "pos_embed")) return;
+    const bool of_norm = has(name, "norm") && name.ends_with("weight");
+    const double fan = static_cast<double>(t.numel()) / static_cast<double>(t.dim(0)), scale = of_norm ? 0.5 : t.rank() == 1 ? 0.2 : std::sqrt(12 / fan);
+    std::vector<float> values(static_cast<std::size_t>(t.numel()));
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<float>((of_norm ? 1 : 0) + scale * (static_cast<double>(hash_of_element(number, i) >> 40) / 0x1p24 - 0.5));
+    t.copy_from(Tensor::from(values, t.shape()));
+  });
 }
 
 // 1.5 sin(0.05 (i+1)), the input of the golden numbers.

@@ -2,7 +2,6 @@
 // and the comparison with printed numbers.
 #pragma once
 
-#include <cstdint>
 
 #include "nn/models/presets.h"
 #include "tests/support/model_check.h"
@@ -24,28 +23,6 @@ inline Dit not_filled(const DitConfig& config) {
     if (name != "pos_embed") t = Tensor::empty(t.shape());
   });
   return net;
-}
-
-// Rule B: numbers of a hash of tensor and element, with the deviation 1/sqrt(fan-in) in weights, so that all layers matter and f32 is well conditioned.
-inline float rule_b(std::uint64_t tensor, std::uint64_t element, double scale) {
-  std::uint64_t z = (tensor << 32) + element + 0x9E3779B97F4A7C15u;
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-  z ^= z >> 31;
-  return static_cast<float>((static_cast<double>(z >> 40) / 0x1p24 - 0.5) * scale);
-}
-
-// Tables of positions keep their values, but have a number.
-template <class M> void fill_by_rule_b(M& model) {
-  std::uint64_t o = 0;
-  for_each_tensor(model, [&](const std::string& name, Tensor& t) {
-    const std::uint64_t number = o++;
-    if (has(name, "pos_embed")) return;
-    const double fan = static_cast<double>(t.numel() / t.dim(0)), scale = t.rank() == 1 ? 0.2 : std::sqrt(12 / fan);
-    std::vector<float> values(static_cast<std::size_t>(t.numel()));
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = rule_b(number, i, scale);
-    t.copy_from(Tensor::from(values, t.shape()));
-  });
 }
 
 // E of the golden numbers: cos(0.11 (i+1)).
