@@ -2,7 +2,6 @@
 // and the comparison with printed numbers.
 #pragma once
 
-
 #include "nn/models/presets.h"
 #include "tests/support/model_check.h"
 #include "tests/support/near.h"
