@@ -12,7 +12,7 @@
 #include "autodiff/rules/elementwise.h"
 #include "nn/models/dit_dh.h"
 #include "tensor/ops/reduce.h"
-#include "tests/support/model_check.h"
+#include "tests/support/element_hash.h"
 #include "tests/support/text.h"
 
 using namespace fm;
@@ -68,12 +68,6 @@ Results step(const DitDh& net) {
     out["gradient"].insert(out["gradient"].end(), g.begin(), g.end());
   });
   return out;
-}
-
-double size(const std::vector<double>& x) {
-  double sum = 0;
-  for (const double v : x) sum += v * v;
-  return std::sqrt(sum);
 }
 
 struct Golden {

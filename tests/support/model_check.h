@@ -12,6 +12,7 @@
 
 #include "nn/module.h"
 #include "tensor/ops/elementwise.h"
+#include "tests/support/element_hash.h"
 #include "tests/support/tensors.h"
 #include "tests/support/text.h"
 
@@ -38,15 +39,7 @@ template <class M> void fill_by_rule(M& model) {
   fill_by_rule(model, [](const std::string&) { return 0; });
 }
 
-// splitmix64 of tensor and element.
-inline std::uint64_t hash_of_element(std::uint64_t tensor, std::uint64_t element) {
-  std::uint64_t z = (tensor << 32) + element + 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
-
-// Rule B: numbers of that hash, with the deviation 1/sqrt(fan-in) in weights, so that all layers matter and f32 is well conditioned. Tables of positions keep
+// Rule B: numbers of the hash of tensor and element, with the deviation 1/sqrt(fan-in) in weights, so that all layers matter and f32 is well conditioned. Tables of positions keep
 // their values, but have a number.
 template <class M> void fill_by_rule_b(M& model) {
   std::uint64_t o = 0;
