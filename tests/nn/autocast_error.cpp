@@ -70,6 +70,12 @@ Results step(const DitDh& net) {
   return out;
 }
 
+double size(const std::vector<double>& x) {
+  double sum = 0;
+  for (const double v : x) sum += v * v;
+  return std::sqrt(sum);
+}
+
 struct Golden {
   double gate, error, size;
   std::string quantity;
