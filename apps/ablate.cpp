@@ -182,8 +182,8 @@ int ablate(AblateConfig& config, Context& context) {
   for (Trial& t : f.trials) t.course = course_of(metrics_of(run.root(), f.variants[t.variant], t));
   score(run, f);
   if (f.what == "lambda") measure_lambda(run, [&](const Variant& v) -> TrainingRun& { return runs.of(v); }, f);
-  f.subtitle = fmt::format("run in {}: {} variants, seeds {}, equal {}, {} samples", run.root().string(), f.variants.size(), fmt::join(all, ", "),
-                           config.equal, scored_samples(f));
+  f.subtitle = fmt::format("run in {}: {} variants, seeds {}, equal {}, {}", run.root().string(), f.variants.size(), fmt::join(all, ", "),
+                           config.equal, scored_text(f));
   publish(run.root() / "ablate" / f.what, f, run.root(), context.log);
   return exit_code::finished;
 }

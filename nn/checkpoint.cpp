@@ -267,6 +267,13 @@ std::pair<fs::path, std::string> weights_and_part(const std::string& where) {
   return {without_latest(path), std::move(part)};
 }
 
+bool is_same_weights(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return false;
+  const auto of_a = weights_and_part(a), of_b = weights_and_part(b);
+  std::error_code error;
+  return of_a.second == of_b.second && fs::equivalent(of_a.first, of_b.first, error);
+}
+
 std::optional<Checkpoint> open_checkpoint(const fs::path& where, const Warn& warn) {
   const fs::path path = without_latest(where);
   if (fs::exists(path / state_file)) return Checkpoint(path);

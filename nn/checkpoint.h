@@ -91,6 +91,8 @@ inline constexpr const char* beside_the_model = "row_weight.";
 
 // Splits the `where` of load_weights into the file or folder and the part (empty if `where` names none).
 std::pair<std::filesystem::path, std::string> weights_and_part(const std::string& where);
+// Whether both lead to the same part of one file, such as an absolute and a relative path. False if one is empty or no such file exists.
+bool is_same_weights(const std::string& a, const std::string& b);
 
 // Loads weights into a model with load_state (nn/module.h), and adds the name of the file to its errors.
 template <class M> void load_model(M& model, const Weights& weights, bool strict = true) {

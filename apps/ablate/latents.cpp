@@ -186,7 +186,7 @@ int compare_latents(AblateConfig& config, Context& context, bool fresh) {
   Findings joint = joined(std::move(scored));
   joint.shown.grid = grid;
   const std::filesystem::path out = context.launch.out;
-  joint.subtitle = fmt::format("runs in {}: seeds {} of the flow maps, {} samples", out.string(), fmt::join(all, ", "), scored_samples(joint));
+  joint.subtitle = fmt::format("runs in {}: seeds {} of the flow maps, {}", out.string(), fmt::join(all, ", "), scored_text(joint));
   publish(out / "ablate" / joint.what, joint, out, context.log);
   return exit_code::finished;
 }

@@ -27,7 +27,7 @@ std::uint64_t batch_seed(std::int64_t seed) { return 12345 + static_cast<std::ui
 
 // Identifies a comparison: the folders of its trainings, and how they were scored. Untrained variants have no folders; their sizes take this place.
 std::string comparison_text(const Findings& f) {
-  std::string out = fmt::format("calls {}, {} samples\n", fmt::join(f.calls, ","), scored_samples(f));
+  std::string out = fmt::format("calls {}, {}\n", fmt::join(f.calls, ","), scored_text(f));
   for (const Trial& t : f.trials) out += fmt::format("{}, seed {}: {}\n", f.variants[t.variant].name, t.seed, t.folder.empty() ? f.subtitle : t.folder);
   return out;
 }
@@ -68,10 +68,13 @@ void list_trials(Findings& f, const std::vector<std::int64_t>& seeds) {
     for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = seed});
 }
 
-std::int64_t scored_samples(const Findings& f) {
-  for (const Trial& t : f.trials)
-    if (!t.scores.empty()) return t.scores[0].samples;
-  return 0;
+std::string scored_text(const Findings& f) {
+  for (const Trial& t : f.trials) {
+    if (t.scores.empty()) continue;
+    const Score& s = t.scores[0];
+    return fmt::format("{} samples{}", s.samples, s.has_usual_features() ? "" : " in " + s.features);
+  }
+  return "0 samples";
 }
 
 void publish(const std::filesystem::path& folder, const Findings& f, const std::filesystem::path& run, Messages& log) {

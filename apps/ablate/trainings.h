@@ -45,8 +45,9 @@ void measure_costs(Subject& subject, Findings& f, const std::vector<std::int64_t
 // The same trials without their costs.
 void list_trials(Findings& f, const std::vector<std::int64_t>& seeds);
 
-// Returns the number of samples of each score: the requested number, but in the plane at most the number of test samples. 0 without scores.
-std::int64_t scored_samples(const Findings& f);
+// Returns "2000 samples", with the features of the scores unless they are the usual ones: "2000 samples in inception tf1". The number of samples is the
+// requested one, but in the plane at most the number of test samples; 0 without scores.
+std::string scored_text(const Findings& f);
 
 // Writes table, list of trials, samples and report into the folder, and prints the table. Tables of another comparison are kept under another name. `run`: the
 // folder that the trials' folders are in. FileError if the folder cannot be made.

@@ -20,12 +20,26 @@ struct Seen {
   Tensor logits;                         // (n, 1008) for the Inception Score: without the bias of the last layer
 };
 
+// Features of a set that are computed some samples at a time.
+class SeenParts {
+ public:
+  void add(const Seen& part);
+  bool empty() const { return vectors_.empty(); }
+  Seen joined() const;                   // of all parts, in the order they were added; at least one part is needed
+
+ private:
+  std::vector<Tensor> vectors_, spatial_, logits_;
+  std::vector<std::int64_t> classes_;
+};
+
 struct Features {
   std::string name;                      // "judge", "values", "inception", "dinov2_vitl14"
   std::string fingerprint;               // stored with scores and cached features: checksum of the weights and, for published networks, kind and preparation
   std::function<Seen(const Tensor& samples)> see;    // (n, shape of a sample) f32; images in [0, 1]. A sample's vector does not depend on the other samples
   bool are_values = false;               // a vector is the sample's own values, in their order
   std::string preparation = {};          // how images are resized for a published network, part of the convention of its numbers; empty for other features
+
+  std::string text() const { return preparation.empty() ? name : name + " " + preparation; }      // "judge", "inception tf1"
 };
 
 // Samples as vectors of their values.

@@ -47,17 +47,13 @@ Tensor as_bytes(const Tensor& samples, const std::string& name) {
 // Calls f with some images at a time, which returns their features.
 template <class F> Seen seen_in_groups(const Tensor& samples, const std::string& name, const F& f) {
   const Tensor images = as_bytes(samples, name);
-  std::vector<Tensor> vectors, spatial, logits;
+  SeenParts parts;
   for (std::int64_t i = 0; i < images.dim(0); i += images_at_a_time) {
     check_interrupt();
-    const Seen part = f(images.slice(0, i, std::min(i + images_at_a_time, images.dim(0))));
-    vectors.push_back(part.vectors);
-    if (part.spatial.defined()) spatial.push_back(part.spatial);
-    if (part.logits.defined()) logits.push_back(part.logits);
+    parts.add(f(images.slice(0, i, std::min(i + images_at_a_time, images.dim(0)))));
   }
-  if (vectors.empty()) throw ShapeError(fmt::format("features of {}: no images were given", name));
-  const auto all = [](const std::vector<Tensor>& parts) { return parts.empty() ? Tensor() : concat(parts, 0); };
-  return {all(vectors), {}, all(spatial), all(logits)};
+  if (parts.empty()) throw ShapeError(fmt::format("features of {}: no images were given", name));
+  return parts.joined();
 }
 
 // One u8 image (3,H,W) -> the planes of the resized image.

@@ -126,18 +126,15 @@ void write_cache(const std::filesystem::path& file, const Reference& r, const Fe
 }
 
 void compute(const SampleSource& source, const Features& features, Reference& r, Messages& log) {
-  std::vector<Tensor> vectors, spatial;
+  SeenParts parts;
   std::size_t done = 0;
   for_parts(source, r.rows, [&](const Rows& rows) {
-    const Seen seen = features.see(read_rows(source, rows));
-    vectors.push_back(seen.vectors);
-    if (seen.spatial.defined()) spatial.push_back(seen.spatial);
-    r.classes.insert(r.classes.end(), seen.classes.begin(), seen.classes.end());
+    parts.add(features.see(read_rows(source, rows)));
     log.status(fmt::format("reference: {}/{} images", done += rows.size(), r.rows.size()));
   });
   log.end_status();
-  r.features = concat(vectors, 0);
-  if (!spatial.empty()) r.spatial = concat(spatial, 0);
+  const Seen all = parts.joined();
+  r.features = all.vectors, r.spatial = all.spatial, r.classes = all.classes;
   if (const std::int64_t bad = first_row_not_finite(r.features); bad >= 0)
     throw Error(fmt::format("the {}'s features of test image {} are not finite: its weights are damaged or its training diverged",
                             features.name, r.rows[static_cast<std::size_t>(bad)]));

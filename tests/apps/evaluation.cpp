@@ -282,6 +282,8 @@ TEST_CASE("scores during a training are those that an evaluation of the same wei
     const Score score = read_scores(out / "scores.csv").back();
     CHECK(score.metric("frechet") == distance.y.back());
     CHECK(score.accuracy == right.y.back());
+    refused(train(stage, out, {"--data", sorted_run().data, loop + "score_every", "10", loop + "steps", "30", "--evaluate.samples", "28", "-q"}), exit_code::usage,
+            "was made from another way of scoring (judge");
   }
 }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
 #include "flowmap/training/ablation/variants.h"
 #include "flowmap/training/backbones.h"
@@ -51,14 +50,6 @@ bool is_of_one_side(const std::string& key) {
   for (const char* leaf : {".loop.log_every", ".loop.ckpt_every", ".loop.sample_every", ".loop.keep", ".loop.keep_every", ".loop.micro_batch"})
     if (key.ends_with(leaf)) return true;
   return false;
-}
-
-// Whether both paths lead to the same weights, such as an absolute and a relative path.
-bool are_one_file(const std::string& a, const std::string& b) {
-  if (a.empty() || b.empty()) return false;
-  const auto of_a = weights_and_part(a), of_b = weights_and_part(b);
-  std::error_code error;
-  return of_a.second == of_b.second && std::filesystem::equivalent(of_a.first, of_b.first, error);
 }
 
 // Error if two scores of the sides have different judges or references.
@@ -112,7 +103,7 @@ void check_equal_work(const Recipe& a, const Recipe& b) {
   for (std::size_t i = 0; i < of_a.size(); ++i) {
     const std::string &key = of_a[i].path, x = toml_value(of_a[i]), y = toml_value(of_b[i]);
     if (x == y || is_of_one_side(key) || (section_of(key) == stage_name::judge && !trains_judge)) continue;
-    if (key == "judge_weights" && are_one_file(a.judge_weights, b.judge_weights)) continue;
+    if (key == "judge_weights" && is_same_weights(a.judge_weights, b.judge_weights)) continue;
     throw ConfigError(fmt::format("--what latents: {} is {} on one side and {} on the other; only latent space and network may differ: give both the same value", key, x, y));
   }
 }

@@ -75,9 +75,7 @@ class Evaluator::Tally {
       const Seen seen = by_.see(shown.slice(0, i, std::min(samples.dim(0), i + n)));
       const std::int64_t rows = seen.vectors.dim(0);
       refuse_not_finite(seen.vectors, name_ + ": features", consecutive(count(), rows));
-      features_.push_back(seen.vectors);
-      if (seen.spatial.defined()) spatial_.push_back(seen.spatial);
-      if (seen.logits.defined()) logits_.push_back(seen.logits);
+      parts_.add(seen);
       for (std::int64_t k = 0; k < rows; ++k) {
         const std::int64_t asked = labels[static_cast<std::size_t>(i + k)];
         labels_.push_back(asked);
@@ -88,10 +86,7 @@ class Evaluator::Tally {
     }
   }
   std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
-  Tensor features() const { return concat(features_, 0); }
-  // Further outputs of FID's Inception; undefined for other features.
-  Tensor spatial() const { return spatial_.empty() ? Tensor() : concat(spatial_, 0); }
-  Tensor logits() const { return logits_.empty() ? Tensor() : concat(logits_, 0); }
+  Seen seen() const { return parts_.joined(); }
   const std::vector<std::int64_t>& labels() const { return labels_; }
   // Empty if the features have no classes.
   std::vector<ClassScore> classes() const {
@@ -104,7 +99,7 @@ class Evaluator::Tally {
   std::string name_;
   bool pictures_;
   std::vector<ClassScore> classes_;
-  std::vector<Tensor> features_, spatial_, logits_;
+  SeenParts parts_;
   std::vector<std::int64_t> labels_;
 };
 
@@ -136,17 +131,17 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
     log.warning("the reference has no {} of {}, but generated samples have these classes, which makes distances and recall worse", things, missing);
 }
 
-std::map<std::string, double> Evaluator::metrics_of(const Tensor& features, const Tensor& spatial, const Tensor& logits) const {
+std::map<std::string, double> Evaluator::metrics_of(const Seen& generated) const {
   const int neighbours = narrow<int>(run_.recipe().evaluate.k, "k");
-  return measured_metrics({.real = reference_.features, .real_fit = reference_.fit, .generated = features, .neighbours = neighbours,
+  return measured_metrics({.real = reference_.features, .real_fit = reference_.fit, .generated = generated.vectors, .neighbours = neighbours,
                            .sample = features_.are_values ? test_->shape() : Shape(), .real_spatial_fit = reference_.spatial.defined() ? &reference_.spatial_fit : nullptr,
-                           .spatial = spatial, .logits = logits});
+                           .spatial = generated.spatial, .logits = generated.logits});
 }
 
 Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
   const EvaluateConfig& c = run_.recipe().evaluate;
-  const Tensor features = tally.features();
-  s.metrics = metrics_of(features, tally.spatial(), tally.logits());
+  const Seen seen = tally.seen();
+  s.metrics = metrics_of(seen);
   s.by_class = tally.classes();
   std::int64_t right = 0;
   for (const ClassScore& of : s.by_class) right += of.right;
@@ -162,10 +157,10 @@ Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
   s.reference = static_cast<std::int64_t>(reference_.rows.size());
   s.reference_id = reference_.id;
   s.reference_accuracy = reference_.accuracy;
-  s.features = features_.name + (features_.preparation.empty() ? "" : " " + features_.preparation);
+  s.features = features_.text();
   s.judge = features_.fingerprint;
   s.date = utc_now();
-  if (on_features) on_features(s, features, tally.labels());
+  if (on_features) on_features(s, seen.vectors, tally.labels());
   return s;
 }
 

@@ -32,9 +32,8 @@ class Evaluator {
   // shares as in the reference, so with many images the distance measures the autoencoder alone.
   Score score_decoder();
 
-  // Computes all metrics that apply to samples with these features (n, D) f32. The keys are the metrics' names. `spatial` and `logits`: further outputs
-  // of FID's Inception, undefined for other features.
-  std::map<std::string, double> metrics_of(const Tensor& features, const Tensor& spatial = {}, const Tensor& logits = {}) const;
+  // Computes all metrics that apply to samples with these features. The keys are the metrics' names.
+  std::map<std::string, double> metrics_of(const Seen& generated) const;
 
   const Reference& reference() const { return reference_; }
   bool scores_values() const { return features_.are_values; }       // whether the features are the samples' own values

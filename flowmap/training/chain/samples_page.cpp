@@ -82,7 +82,7 @@ void SamplesPage::write() {
   HtmlReport page("");
   page.heading("Samples and data");
   page.paragraph(fmt::format("Written at {}, by an evaluation of {}.", utc_now(), fmt::join(steps_, ", ")));
-  add_comparison(page, {{"training data", evaluator_.metrics_of(training_values())}, {"noise itself", evaluator_.metrics_of(noise_values())}});
+  add_comparison(page, {{"training data", evaluator_.metrics_of({training_values(), {}, {}, {}})}, {"noise itself", evaluator_.metrics_of({noise_values(), {}, {}, {}})}});
   add_curves(page, sample_curves(sets_, run_.class_names()));
   const std::filesystem::path file = samples_page(run_.root());
   std::filesystem::create_directories(file.parent_path());

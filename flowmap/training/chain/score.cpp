@@ -78,6 +78,8 @@ double Score::metric(const std::string& metric_name) const {
   return found == metrics.end() ? none : found->second;
 }
 
+bool Score::has_usual_features() const { return features.empty() || features == stage_name::judge || features == "values"; }
+
 std::string score_cell(const Score& score, const ScoreColumn& column) {
   return std::visit(
       [&](auto member) {

@@ -48,6 +48,7 @@ struct Score {
   std::vector<ClassScore> by_class;  // one for each label; stored in a file of its own (score_file.h)
 
   double metric(const std::string& metric_name) const;   // NaN if absent
+  bool has_usual_features() const;                       // the judge's, or the values; older programs had no others
 };
 
 // A column of sample_metrics() as a member of a score.

@@ -5,6 +5,7 @@
 #include "data/png.h"
 #include "flowmap/metrics/sample_metrics.h"
 #include "flowmap/training/chain/evaluation.h"
+#include "flowmap/training/chain/feature_rows.h"
 #include "flowmap/training/chain/training_run.h"
 #include "flowmap/training/generator.h"
 #include "flowmap/training/shown_classes.h"
@@ -115,6 +116,10 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
 void TrainingRun::add_scores_of_average(Stage& stage, const FlowStage& flow, Jumps jumps, bool flow_map) {
   const auto evaluator = std::make_shared<std::optional<Evaluator>>();
   const int calls = parse_steps(recipe_.evaluate.steps).front();
+  const Features features = open_features(*this);
+  const EvaluateConfig& e = recipe_.evaluate;
+  // A resumed training continues the columns and compares its checkpoints by them, so they must measure the same.
+  stage.made_from.emplace_back("way of scoring", fmt::format("{} {}, {} samples, reference {}, k {}, {} calls", features.text(), features.fingerprint, e.samples, e.reference, e.k, calls));
   for (const SampleMetric& metric : sample_metrics())
     for (const MetricValue& value : metric.values) {
       stage.scores.names.emplace_back(value.name);

@@ -69,10 +69,7 @@ bool names_same_file(const std::string& change) {
     const std::size_t begin = at + before.size(), end = change.find('"', begin);
     return change.substr(begin, end == std::string::npos ? 0 : end - begin);
   };
-  const std::string a = quoted(" was \""), b = quoted(" is \"");
-  std::error_code error;
-  return !a.empty() && !b.empty() && std::filesystem::equivalent(weights_and_part(a).first, weights_and_part(b).first, error) &&
-         weights_and_part(a).second == weights_and_part(b).second;
+  return is_same_weights(quoted(" was \""), quoted(" is \""));
 }
 
 // Warns if a --config differs from the run's config in settings that the run's weights depend on. With another number of heads, other data or another

@@ -76,16 +76,13 @@ std::string key_of(const Features& features, const std::string& form, const std:
 
 // The features of u8 images (n, 3, H, W), some at a time.
 Seen seen_in_parts(const Features& features, const Tensor& pixels) {
-  std::vector<Tensor> vectors, spatial, logits;
+  SeenParts parts;
   const std::int64_t n = std::min(seen_at_a_time(pixels.shape().without(0)), images_at_a_time);
   for (std::int64_t i = 0; i < pixels.dim(0); i += n) {
     check_interrupt();
-    const Seen part = features.see(pixels.slice(0, i, std::min(pixels.dim(0), i + n)).to(DType::f32) / 255.0);
-    vectors.push_back(part.vectors);
-    if (part.spatial.defined()) spatial.push_back(part.spatial);
-    if (part.logits.defined()) logits.push_back(part.logits);
+    parts.add(features.see(pixels.slice(0, i, std::min(pixels.dim(0), i + n)).to(DType::f32) / 255.0));
   }
-  return {concat(vectors, 0), {}, spatial.empty() ? Tensor() : concat(spatial, 0), logits.empty() ? Tensor() : concat(logits, 0)};
+  return parts.joined();
 }
 
 NamedTensors tensors_of(const Seen& seen) {
