@@ -2,6 +2,7 @@
 
 #include "data/report/numbers.h"
 #include "flowmap/training/chain/costs.h"
+#include "flowmap/training/chain/resources.h"
 #include "flowmap/training/chain/spaces.h"
 
 namespace fm {
@@ -33,6 +34,16 @@ void describe_generator(Messages& log, const StageCost& c, const std::string& se
            gib(c.memory()));
 }
 
+// A stage that is no generator. Only a lower bound of its activations is known.
+void describe_other(Messages& log, const Recipe& r, const StageSpec& stage) {
+  log.info("  {}", training_size(stage.parameters(r).trained));
+  if (stage.beside != nullptr) {
+    const Beside beside = stage.beside(r);
+    log.info("  beside it    {} parameters of frozen networks{}", beside.frozen, beside.trained > 0 ? fmt::format(", {} of the discriminator", beside.trained) : "");
+  }
+  log.info("  memory       at least {} for {} rows at a time", bytes_text(memory_of_training(r, stage, 1, false)), rows_at_a_time(stage.loop(r)));
+}
+
 }  // namespace
 
 // Counts weights, gradients, two moments and the average, each in f32.
@@ -55,7 +66,7 @@ void describe(TrainingRun& run) {
       if (const std::string remark = s.objective_in(r).remark; !remark.empty()) log.info("  {}", remark);
       describe_generator(log, stage_cost(r, s.name), r.network.section());
     }
-    else log.info("  {}", training_size(s.parameters(r).trained));
+    else describe_other(log, r, s);
   }
 }
 

@@ -39,7 +39,7 @@ struct Features {
   bool are_values = false;               // a vector is the sample's own values, in their order
   std::string preparation = {};          // how images are resized for a published network, part of the convention of its numbers; empty for other features
 
-  std::string text() const { return preparation.empty() ? name : name + " " + preparation; }      // "judge", "inception tf1"
+  std::string text() const { return preparation.empty() ? name : name + " " + preparation; }      // for example "inception tf1"
 };
 
 // Samples as vectors of their values.

@@ -76,6 +76,17 @@ Var LpipsTrunk::scaled(const Var& images) const {
   return (cast(images, like.dtype()) - by_channel(-.030f, -.088f, -.188f, like)) / by_channel(.458f, .448f, .450f, like);
 }
 
+std::int64_t LpipsTrunk::taped_numbers(std::int64_t side) const {
+  std::int64_t sum = 0;
+  for (const LpipsLayer& layer : layers) {
+    const ConvStep& step = layer.conv.step;
+    if (layer.pool > 0) side = (side - layer.pool) / 2 + 1;
+    side = (side + 2 * step.pad_h - layer.conv.weight.value.dim(2)) / step.stride + 1;
+    sum += (layer.tap ? 3 : 1) * layer.conv.weight.value.dim(0) * side * side;
+  }
+  return sum;
+}
+
 std::vector<Var> LpipsTrunk::features(const Var& images) const {
   std::vector<Var> taps;
   Var h = scaled(images);

@@ -43,6 +43,7 @@ struct LpipsTrunk {
   std::int64_t smallest_image() const;                 // least height and width, in pixels
   // Images (N, 3, H, W) in [-1, 1], shifted and scaled as the trunk expects them, in the type of the weights. DTypeError for images of integers.
   Var scaled(const Var& images) const;
+  std::int64_t taped_numbers(std::int64_t side) const; // numbers that a tape keeps of one image of side x side pixels in a distance, heads included
   std::vector<Var> features(const Var& images) const;  // the tapped layers, (N, C_l, H_l, W_l), before normalization
 
   template <class V> void visit(V&& v) {

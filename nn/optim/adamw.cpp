@@ -246,7 +246,7 @@ void AdamW::count(const StepRequest& request) {
   for (const Average& a : averages_) numbers.push_back(1 - average_decay(a.decay, a.ramp, updates_));
   for (Slot& slot : slots_) {
     if (slot.moved) ++slot.steps;
-    const kernels::AdamWStep now = slot.moved ? numbers_of(config_, slot.steps, request.lr, slot.named.decays) : kernels::AdamWStep{};
+    const kernels::AdamWStep now = slot.moved ? numbers_of(config_, slot.steps, rate_scale_ * request.lr, slot.named.decays) : kernels::AdamWStep{};
     numbers.insert(numbers.end(), {now.keep, now.step_size, now.root_correction});
   }
   const auto n = static_cast<std::int64_t>(numbers.size());

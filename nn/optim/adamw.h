@@ -82,6 +82,9 @@ class AdamW {
   // counted, but changes no weight, moment or average.
   StepStats step(const Gradients& gradients, const StepRequest& request);
 
+  // Multiplies the learning rate of all later updates by `scale` (1 at first): what a training's rewinds leave of it. Not part of state().
+  void scale_rate(double scale) { rate_scale_ = scale; }
+
   // Prepares the replay of an update that a Graph has recorded: counts the update, and writes its learning rate and decays where the graph reads them.
   void repeat(const StepRequest& request);
 
@@ -127,6 +130,7 @@ class AdamW {
   std::vector<Average> averages_;
   Tensor numbers_;                       // f64: 1 - decay of each average, then an AdamWStep for each parameter
   std::int64_t updates_ = 0;
+  double rate_scale_ = 1;
   Communicator* ranks_ = nullptr;        // null: not sharded
   std::vector<int> owners_;
 };

@@ -92,7 +92,7 @@ struct Stage {
   WatchConfig watch = {};
   LoopWatch::Remedies remedies = {};                                   // returns remedies for a number that explodes; empty: those of LoopWatch
   NamedTensors state = {};                                             // further tensors of a checkpoint; loading overwrites them in place
-  std::vector<std::pair<std::string, AdamW*>> optimizers = {};         // optimizers that after_step uses, each with the name of its part of a checkpoint
+  std::vector<std::pair<std::string, AdamW*>> optimizers = {};         // optimizers that after_step uses, with the names of their parts of a checkpoint; a rewind halves their rates too
   std::function<std::vector<StepMetric>()> metrics_after_step = {};    // metrics of the work in after_step, reported with those of the loss; may be empty
 
   // Sets the loss in two parts, so that a step can be recorded. `draw` makes the D of a part on the host; `of` computes the loss from that D on the device.

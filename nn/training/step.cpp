@@ -29,6 +29,11 @@ void LoopStep::prepare_recording() {
   else observer_.warning(fmt::format("{}: {}: steps are not recorded: {}", stage_.name, options_.names.cuda_graph, why));
 }
 
+void LoopStep::scale_rate(double scale) {
+  rate_scale_ = scale;
+  for (const auto& [name, optimizer] : stage_.optimizers) optimizer->scale_rate(scale);
+}
+
 StepNumbers LoopStep::run(std::int64_t step) {
   StepNumbers numbers = recorded_ ? recorded_->run(part_of(step, 0), rate_scale_ * learning_rate(loop_.rate, step)) : computed(step);
   if (stage_.after_step) stage_.after_step(step + 1);

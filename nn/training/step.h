@@ -26,7 +26,7 @@ class LoopStep {
   StepNumbers run(std::int64_t step);
   StepNumbers run_traced(std::int64_t step);       // also writes the step's timeline to TrainOptions::trace
 
-  void scale_rate(double scale) { rate_scale_ = scale; }   // factor of the learning rate, from the next step on
+  void scale_rate(double scale);                   // factor of the learning rates of all optimizers of the stage, from the next step on
 
   const Agreed& agreed() const { return agreed_; } // what all ranks agreed on after the last step; default values with one rank
 

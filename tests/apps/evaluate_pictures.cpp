@@ -135,6 +135,36 @@ TEST_CASE("the distance of two folders is that of their features, whatever form 
   CHECK(has(page, "3 images"));
 }
 
+TEST_CASE("a killed evaluation loses no finished features, and the repeated one gives the numbers of one without interruption") {
+  const TempFolder t;
+  const fs::path out = t / "killed";
+  const auto arguments = [&](const fs::path& to) {
+    return Arguments{"pictures", "--samples", files().samples.string(), "--reference", files().real.string(), "--features", files().features(), "--metrics", "fid,is_adm", "--out", to.string()};
+  };
+  const auto finished = [&] {
+    std::vector<fs::path> list;
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(out / "features", none))
+      if (entry.path().extension() == ".safetensors") list.push_back(entry.path());
+    return list;
+  };
+  const Result killed = run_program_file(own_folder().parent_path() / "apps/evaluate", arguments(out), [&](pid_t child) {
+    CHECK(wait_until([&] { return !finished().empty(); }));
+    kill(child, SIGKILL);
+  });
+  REQUIRE(killed.code == 1000 + SIGKILL);
+  CHECK_FALSE(fs::exists(out / "pictures.csv"));
+  const std::vector<fs::path> kept = finished();
+  std::vector<fs::file_time_type> written;
+  for (const fs::path& file : kept) written.push_back(fs::last_write_time(file));
+  const Result again = evaluate(arguments(out)), whole = evaluate(arguments(t / "whole"));
+  REQUIRE_MESSAGE(again.code == 0, again.err);
+  REQUIRE_MESSAGE(whole.code == 0, whole.err);
+  for (std::size_t i = 0; i < kept.size(); ++i) CHECK(fs::last_write_time(kept[i]) == written[i]);
+  CHECK(finished().size() == 2);
+  for (const char* metric : {"fid", "is_adm"}) CHECK(cell(out, metric, "value") == cell(t / "whole", metric, "value"));
+}
+
 TEST_CASE("another preparation gives another number with its name") {
   const TempFolder t;
   const Result result = evaluate({"pictures", "--samples", files().samples.string(), "--reference", files().real.string(), "--features", files().features(), "--preparation", "half-pixel",

@@ -5,6 +5,7 @@
 
 #include "apps/cli/toml.h"
 #include "flowmap/training/chain/costs.h"
+#include "flowmap/training/chain/resources.h"
 #include "flowmap/training/chain/training_run.h"
 #include "nn/flops/autoencoder.h"
 #include "nn/flops/count.h"
@@ -124,6 +125,36 @@ TEST_CASE("the recipe of RAE's decoder has the published settings") {
   CHECK((d.gan.discriminator_from == 6 * epoch && d.gan.generator_from == 8 * epoch));
   CHECK((d.gan.discriminator_rate == 2e-4 && d.gan.discriminator_beta1 == 0.9 && d.gan.discriminator_beta2 == 0.95));
   CHECK(near(discriminator_rate(d.gan, d.loop.rate, 6 * epoch), 2e-4 / epoch, 1e-12));
+}
+
+TEST_CASE("the memory of the decoder's training counts encoder, LPIPS and discriminator") {
+  Recipe r;
+  load_toml_file(list_fields(r), FM_TESTS_FOLDER "/../configs/imagenet256/rae_decoder.toml");
+  r.resolve();
+  const StageSpec& decoder = stage_named(stage_name::decoder);
+  constexpr std::int64_t vgg16 = 14714688 + 1472, dino = 21670272, head = 1477249;      // VGG16's convolutions and LPIPS' heads; ViT-S/8; one of five heads
+  constexpr std::int64_t own_values = 3 * 256 * 256 + 8 * 256 * 1152 * 28, vgg16_values = 514 * 256 * 256, dino_values = 8 * 784 * 384 * 12;
+  const Beside all = decoder.beside(r);
+  CHECK(all.trained == 5 * head);
+  CHECK(decoder.values_a_row(r) == own_values + vgg16_values + dino_values);
+  const double parameters = 415352704, bytes = 4;
+  CHECK(memory_of_training(r, decoder, 1, false) ==
+        bytes * (5 * parameters + static_cast<double>(all.frozen + 4 * all.trained + 64 * decoder.values_a_row(r))));
+  CHECK(checkpoint_bytes(r, decoder) == static_cast<double>(r.decoder.loop.keep + 1) * bytes * (4 * parameters + 3 * static_cast<double>(all.trained)));
+
+  Recipe without = r;
+  without.decoder.gan.weight = 0;
+  CHECK(all.frozen - decoder.beside(without).frozen == dino);
+  CHECK(decoder.beside(without).trained == 0);
+  without.decoder.lpips_weight = 0;
+  CHECK(all.frozen - decoder.beside(without).frozen == dino + vgg16);
+  CHECK(decoder.beside(without).frozen == total(cost_table(r.rae.encoder, r.rae.encoder.image_size)).parameters);
+  CHECK(decoder.values_a_row(without) == own_values);
+  without.decoder.feature_weight = 0.1;
+  CHECK(decoder.values_a_row(without) == own_values + 8 * 256 * 768 * 12);
+  without.decoder.gan.weight = 1, without.decoder.gan.backbone_weights.clear();      // the discriminator reads the encoder's features
+  CHECK(decoder.beside(without).frozen == total(cost_table(r.rae.encoder, r.rae.encoder.image_size)).parameters);
+  CHECK(decoder.values_a_row(without) == own_values + 2 * 8 * 256 * 768 * 12);
 }
 
 namespace {

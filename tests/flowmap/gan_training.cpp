@@ -49,6 +49,7 @@ struct Training {
   RaeDecoder average{clone(rae.decoder)};
   LoopConfig loop{.steps = 6, .batch = 6, .rate = {.peak = 2e-3}, .log_every = 1, .ckpt_every = 2, .keep = 9};
   GanConfig config{.weight = 0.75, .discriminator_from = 1, .generator_from = 3};
+  std::int64_t explodes_at = -1;                                         // the first run of this step has a loss that is not a number; -1: none has
   fs::path out;
   Stage stage;
   std::optional<GanTraining> gan;
@@ -83,7 +84,12 @@ struct Training {
         return rae.pixels(rows.latents).value();
       });
     }
-    stage.loss = [this](const StepPart& part) { return loss(part); };
+    if (explodes_at >= 0) stage.watch.on_explosion = "rewind";
+    stage.loss = [this](const StepPart& part) {
+      StepLoss now = loss(part);
+      if (part.step == explodes_at && std::exchange(explodes_at, -1) >= 0) now.loss = now.loss * std::nan("");
+      return now;
+    };
     return train(stage, loop, 7, {.out = out}, ranks, observer);
   }
   Outcome run(LoopObserver& observer) {
@@ -129,6 +135,20 @@ TEST_CASE("gan training: a stopped and resumed training has the bits of one with
     for (const char* part : parts_of_checkpoint) CHECK_MESSAGE(resumed.file(6, part) == whole.file(6, part), at << " " << part);
     for (const auto& numbers : second.numbers) CHECK_MESSAGE(numbers.second == all.numbers.at(numbers.first), at << " step " << numbers.first);
   }
+}
+
+TEST_CASE("gan training: a rewind halves the learning rates of both optimizers") {
+  const TempFolder folder;
+  Training rewound(folder / "rewound");
+  rewound.explodes_at = 4;
+  Rows rows, first, second;
+  CHECK(rewound.run(rows) == Outcome::finished);
+  first.stop_at = 4;
+  CHECK(Training(folder / "halved").run(first) == Outcome::stopped);
+  Training halved(folder / "halved");
+  halved.loop.rate.peak /= 2, halved.config.discriminator_rate /= 2;
+  CHECK(halved.run(second) == Outcome::finished);
+  for (const char* part : parts_of_checkpoint) CHECK_MESSAGE(rewound.file(6, part) == halved.file(6, part), part);
 }
 
 TEST_CASE("gan training: without a term the decoder has the bits of a training without discriminator; phases begin at their steps") {

@@ -205,6 +205,12 @@ TEST_CASE("LPIPS: weights are frozen, and a tape keeps no features of a constant
   CHECK(tape.size() == 0);
 }
 
+TEST_CASE("LPIPS: the numbers on a tape are those of each layer's output, and three times as many where a layer enters the distance") {
+  const auto taped = [](const char* trunk, std::int64_t side) { return LpipsTrunk({.trunk = trunk}).taped_numbers(side); };
+  CHECK(taped("vgg", 32) == 64 * 1024 * 4 + 128 * 256 * 4 + 256 * 64 * 5 + 512 * 16 * 5 + 512 * 4 * 5);
+  CHECK(taped("alex", 63) == 3 * (64 * 15 * 15 + 192 * 7 * 7 + (384 + 256 + 256) * 3 * 3));
+}
+
 TEST_CASE("errors of LPIPS name the shapes") {
   const Lpips model = hash_filled_lpips("alex", DType::f32);
   const auto images = [](std::int64_t n, std::int64_t c, std::int64_t h, std::int64_t w) { return Tensor::zeros({n, c, h, w}); };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "flowmap/training/chain/costs.h"
+#include "flowmap/training/chain/decoder_memory.h"
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/training_run.h"
 #include "flowmap/training/stage.h"
@@ -53,7 +54,6 @@ std::int64_t pixels(const Recipe& r) { return r.channels * r.image_size * r.imag
 std::int64_t tokens(const Recipe& r) { return r.rae.decoder.latent_size * r.rae.decoder.latent_size; }
 std::int64_t judge_values(const Recipe& r) { return pixels(r) + r.judge.model.width * r.image_size * r.image_size; }
 std::int64_t encoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) * r.rae.encoder.width * r.rae.encoder.depth; }
-std::int64_t decoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) * r.rae.decoder.width * r.rae.decoder.depth; }
 
 // Four tensors of each residual block, in encoder and decoder.
 std::int64_t vae_values(const Recipe& r) {
@@ -74,7 +74,7 @@ const StageSpec table[] = {
      .parameters = encoder_parameters, .values_a_row = encoder_values},
     {.name = stage_name::decoder, .help = "decoder of the frozen encoder's latents (RAE)", .makes = Makes::decoder,
      .run = run_by<&TrainingRun::train_decoder>, .example = quickstart, .loop = loop_of<&Recipe::decoder>, .given_key = "decoder_weights",
-     .given = &Recipe::decoder_weights, .parameters = decoder_parameters, .values_a_row = decoder_values, .scored_as = "reconstruction"},
+     .given = &Recipe::decoder_weights, .parameters = decoder_parameters, .beside = beside_decoder, .values_a_row = decoder_values, .scored_as = "reconstruction"},
     {.name = stage_name::vae, .help = "variational autoencoder (KL), encoder and decoder at once", .makes = Makes::autoencoder,
      .run = run_by<&TrainingRun::train_vae>, .example = "--config configs/fashion_mnist_vae.toml --out runs/vae", .loop = loop_of<&Recipe::vae>,
      .given_key = "vae_weights", .given = &Recipe::vae_weights, .parameters = vae_parameters, .values_a_row = vae_values, .scored_as = "reconstruction"},

@@ -19,6 +19,12 @@ struct ParameterCount {
   std::int64_t all = 0, trained = 0;
 };
 
+// Parameters that a training keeps in memory beside those of its model.
+struct Beside {
+  std::int64_t frozen = 0;     // of networks that it only reads
+  std::int64_t trained = 0;    // of networks with an optimizer of their own, without an average
+};
+
 struct StageSpec {
   const char* name;            // command, config section, folder in the run, and key of its random numbers
   const char* help;            // help text of the command
@@ -41,6 +47,7 @@ struct StageSpec {
   MfStage Recipe::*mean_flow = nullptr;               // the stage's section of the recipe, if it trains by MeanFlow; else null
 
   ParameterCount (*parameters)(const Recipe&) = nullptr;
+  Beside (*beside)(const Recipe&) = nullptr;               // null: nothing
   std::int64_t (*values_a_row)(const Recipe&) = nullptr;   // a lower bound of the values that a pass keeps per sample; null: costs.h counts them exactly
   const char* scored_as = nullptr;                    // the name of its rows in scores.csv; null: an evaluation leaves it out
 
