@@ -15,7 +15,7 @@ bool has_dino(const DecoderStage& c) { return has_discriminator(c) && !c.gan.bac
 
 Lpips lpips_of(const DecoderStage& c) { return Lpips(c.lpips_weights.empty() ? LpipsConfig{} : parse_lpips(c.lpips_weights).config); }
 
-std::int64_t encoder_values(const Recipe& r) {
+std::int64_t values_through_encoder(const Recipe& r) {
   const std::int64_t side = r.rae.decoder.latent_size;
   return transformer_values(side * side, r.rae.encoder.width, r.rae.encoder.depth);
 }
@@ -43,10 +43,10 @@ std::int64_t decoder_values(const Recipe& r) {
   const ShapesOnly shapes;
   const std::int64_t side = r.rae.decoder.latent_size;
   std::int64_t sum = r.channels * r.image_size * r.image_size + transformer_values(side * side, r.rae.decoder.width, r.rae.decoder.depth);
-  if (r.decoder.feature_weight > 0) sum += encoder_values(r);
+  if (r.decoder.feature_weight > 0) sum += values_through_encoder(r);
   if (has_lpips(r.decoder)) sum += lpips_of(r.decoder).trunk.taped_numbers(r.image_size);
   const DinoVitConfig dino;
-  if (has_discriminator(r.decoder)) sum += has_dino(r.decoder) ? transformer_values(dino.tokens(), dino.width, dino.depth) : encoder_values(r);
+  if (has_discriminator(r.decoder)) sum += has_dino(r.decoder) ? transformer_values(dino.tokens(), dino.width, dino.depth) : values_through_encoder(r);
   return sum;
 }
 
