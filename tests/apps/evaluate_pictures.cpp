@@ -153,7 +153,7 @@ TEST_CASE("a killed evaluation loses no finished features, and the repeated one 
     kill(child, SIGKILL);
   });
   REQUIRE(killed.code == 1000 + SIGKILL);
-  CHECK_FALSE(fs::exists(out / "pictures.csv"));
+  CHECK(parse_csv(read_file(out / "pictures.csv")).size() <= 1);           // no row but the names of the columns
   const std::vector<fs::path> kept = finished();
   std::vector<fs::file_time_type> written;
   for (const fs::path& file : kept) written.push_back(fs::last_write_time(file));
