@@ -90,6 +90,8 @@ class ArraySet : public PictureSet {
   explicit ArraySet(const std::string& file) : rows_(file, images_in(file)) {
     const Shape& s = rows_.shape();
     const bool planes = s.rank() == 3, colors = s.rank() == 4 && (s[3] == 1 || s[3] == 3);
+    if (planes && (s[2] == 1 || s[2] == 3 || s[2] == 4))
+      throw FileError(fmt::format("{}: holds {}, which looks like one image (H, W, C), not like images (N, H, W): save x[None]", rows_.place(), to_string(s)));
     if (rows_.type() != FileType::u8 || !(planes || colors))
       throw FileError(fmt::format("{}: holds {} {}: images are uint8 (N, H, W, C) with 1 or 3 channels, or (N, H, W){}", rows_.place(), fm::name_of(rows_.type()), to_string(s),
                                   rows_.type() == FileType::u8 && s.rank() == 4 && (s[1] == 1 || s[1] == 3) ? ": save x.transpose(0, 2, 3, 1)" : ""));

@@ -125,6 +125,8 @@ void CheckpointFolder::point_latest(int64_t step) {
 }
 
 void CheckpointFolder::keep_best(int64_t step) {
+  std::error_code no_link;
+  if (fs::read_symlink(folder_ / "best", no_link) == step_name(step)) return;
   try {
     link_atomically(folder_ / "best", step_name(step));
   } catch (const std::exception& e) {              // FileError, filesystem_error

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "apps/cli/console.h"
 #include "apps/cli/progress.h"
@@ -36,13 +37,13 @@ class Evaluation {
   }
 
   void measure() {
-    if (c_.pairs && context_.ranks.first()) measure_pairs();
+    if (c_.pairs && context_.ranks.first()) measure_pairs(), store();        // before hours of features
     if (!c_.features.empty()) measure_sets();
   }
 
-  void publish() const {
+  void publish() {
     if (scores_.empty()) return;
-    add_set_scores(c_.out, scores_);
+    store();
     write_set_report(c_.out, {scores_, limits_, limit_ ? &*limit_ : nullptr, samples_.get(), reference_.get()});
     print_copy("{}", set_scores_text(scores_));
     for (const std::string& limit : limits_) context_.log.warning("{}", limit);
@@ -51,6 +52,11 @@ class Evaluation {
   }
 
  private:
+  // Adds the rows that are not in the table yet.
+  void store() {
+    add_set_scores(c_.out, {scores_.begin() + std::exchange(stored_, std::ssize(scores_)), scores_.end()});
+  }
+
   // Refuses options that contradict each other, before any file is opened.
   void check() const {
     if (c_.samples.empty() && (c_.reference.empty() || c_.write_statistics.empty()))
@@ -191,6 +197,7 @@ class Evaluation {
   std::shared_ptr<const PictureSet> samples_, reference_;
   FeatureStatistics statistics_;
   std::vector<SetScore> scores_;
+  std::ptrdiff_t stored_ = 0;                // number of scores in the table
   std::vector<std::string> limits_;
   std::optional<FrechetLimit> limit_;
 };

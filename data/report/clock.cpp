@@ -1,5 +1,7 @@
 #include "data/report/clock.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <ctime>
 
@@ -22,9 +24,10 @@ std::string local_time_text() {
 }
 
 std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
+  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const std::time_t seconds = milliseconds / 1000;
   std::tm parts{};
-  return formatted(*gmtime_r(&now, &parts), "%Y-%m-%dT%H:%M:%SZ");
+  return fmt::format("{}.{:03}Z", formatted(*gmtime_r(&seconds, &parts), "%Y-%m-%dT%H:%M:%S"), milliseconds % 1000);
 }
 
 double unix_seconds() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }

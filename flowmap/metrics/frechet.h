@@ -21,8 +21,8 @@ struct GaussianFit {
 // features (n, D), f32 or f64. The mean is subtracted before products are summed in f64. All features are held in memory (400 MB for 50,000
 // x 2,048 in f32). ShapeError unless n >= 2. Error names the first row that is not finite.
 GaussianFit fit_gaussian(const Tensor& features);
-// Covariances may be singular, as with fewer samples than features. The error is about 1e-11 of the traces. ShapeError if the widths D
-// differ.
+// Covariances may be singular, as with fewer samples than features. The error is about 1e-11 of the traces. But the rounding of a file in f32 makes a
+// singular covariance indefinite, and the distance then has an error of about 1e-5 of its value. ShapeError if the widths D differ.
 double frechet_distance(const GaussianFit& a, const GaussianFit& b);
 
 struct PrecisionRecall {

@@ -65,6 +65,8 @@ std::string LatentSpace::fingerprint() const {
   return fmt::format("{:08x}", crc32c(what));
 }
 
+std::string with_precision(const std::string& checksum, const std::string& precision) { return precision == "f32" ? checksum : checksum + " " + precision; }
+
 LatentCoder identity_coder(Shape shape) { return {.name = "identity", .shape = std::move(shape)}; }
 
 LatentSpace identity_space(Shape shape, LatentStats statistics) { return LatentSpace(identity_coder(std::move(shape)), std::move(statistics)); }

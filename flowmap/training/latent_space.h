@@ -30,13 +30,16 @@ struct LatentCoder {
   std::function<Tensor(const Tensor& raw)> decode;         // raw latents -> samples; empty: latents are samples
   std::string preprocessing;                               // what is done to samples before the encoder, in words
   std::function<Checksums()> encoder;                      // checksums of the current weights that make latents; empty: there are no weights
-  std::function<std::string()> decoder;                    // checksum of the current weights that make samples; empty: there are no weights
+  std::function<std::string()> decoder;                    // checksum of the current weights that make samples, with_precision; empty: there are no weights
   std::function<std::string()> weights;                    // checksum of encoder and decoder together
   double variance_floor = 0;                               // LatentStats::floor of the statistics
   bool posterior = false;                                  // `encode` gives mean | deviation of each latent along the channels, (n, 2C, ...) for the shape (C, ...)
 
   Shape stored() const { return posterior ? shape.with(0, 2 * shape[0]) : shape; }   // shape of one raw latent, as `encode` gives it and caches hold it
 };
+
+// "1a2b3c4d" for f32, "1a2b3c4d bf16" for another number format: the same weights give other numbers in it.
+std::string with_precision(const std::string& checksum, const std::string& precision);
 
 // Latents before normalization.
 struct RawLatents {

@@ -24,7 +24,7 @@ LatentCoder rae_coder(std::shared_ptr<const Rae> rae) {
   LatentCoder coder{.name = "rae", .shape = latent_shape(rae->config.decoder)};
   coder.encoder = [rae] { return Checksums{{"encoder", checksum(state_dict(rae->encoder))}}; };
   coder.preprocessing = preprocessing(rae->config);
-  coder.decoder = [rae] { return checksum(state_dict(rae->decoder)); };
+  coder.decoder = [rae] { return with_precision(checksum(state_dict(rae->decoder)), rae->config.decoder.precision); };
   coder.weights = [rae] { return checksum(state_dict(*rae)); };
   coder.variance_floor = variance_floor;
   coder.encode = [rae](const Tensor& images) { return rae->encode(images); };
@@ -34,7 +34,7 @@ LatentCoder rae_coder(std::shared_ptr<const Rae> rae) {
 
 LatentCoder rae_coder(std::shared_ptr<const RaeDecoder> decoder, RaeConfig pixels) {
   LatentCoder coder{.name = "rae", .shape = latent_shape(decoder->config)};
-  coder.decoder = coder.weights = [decoder] { return checksum(state_dict(*decoder)); };
+  coder.decoder = coder.weights = [decoder] { return with_precision(checksum(state_dict(*decoder)), decoder->config.precision); };
   coder.variance_floor = variance_floor;
   coder.encode = [](const Tensor&) -> Tensor { throw Error("this latent space has only a decoder: it cannot encode"); };
   coder.decode = [decoder = std::move(decoder), pixels = std::move(pixels)](const Tensor& raw) {

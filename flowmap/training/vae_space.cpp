@@ -32,7 +32,7 @@ LatentCoder vae_coder(std::shared_ptr<const AutoencoderKL> vae, std::int64_t sid
   LatentCoder coder{.name = "vae", .shape = {c.latent_channels, side / c.factor(), side / c.factor()}, .posterior = true};
   coder.preprocessing = "pixels in [-1, 1], mean and deviation";
   coder.encoder = [vae] { return Checksums{{"vae encoder", half_checksum(*vae, "encoder.", "quant_conv.")}}; };
-  coder.decoder = [vae] { return half_checksum(*vae, "decoder.", "post_quant_conv."); };
+  coder.decoder = [vae] { return with_precision(half_checksum(*vae, "decoder.", "post_quant_conv."), vae->config.precision); };
   coder.weights = [vae] { return checksum(state_dict(*vae)); };
   coder.encode = [vae](const Tensor& images) {
     const PauseTape pause;

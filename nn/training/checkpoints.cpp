@@ -26,6 +26,9 @@ void restore(const NamedTensors& into, const NamedTensors& from, const std::stri
   }
 }
 
+// The step of the best checkpoint in a state of LoopWatch; -1 if there is none.
+std::int64_t best_step(const nlohmann::ordered_json& watch) { return watch.is_object() && watch.contains("best") ? watch["best"].value("step", std::int64_t{-1}) : -1; }
+
 }  // namespace
 
 LoopCheckpoints::LoopCheckpoints(Stage& stage, const LoopConfig& loop, std::uint64_t seed, AdamW& optimizer, const TrainOptions& options,
@@ -101,6 +104,13 @@ void LoopCheckpoints::load(const Checkpoint& found) {
   optimizer_.load_state(found.part("optimizer"));
   for (const auto& [name, optimizer] : stage_.optimizers) optimizer->load_state(found.part(name));
   watch_ = found.state().contains("watch") ? found.state()["watch"] : nlohmann::ordered_json();
+  if (const std::int64_t best = best_step(watch_); best >= 0 && !std::filesystem::exists(checkpoints_.path(best))) watch_.erase("best");   // another one can take its place
+  earlier_sources_ = found.state().value("made_from", nlohmann::ordered_json::object());
+}
+
+// Sets the link `best` again. A process can be killed after it has saved a state and before it sets the link, and later checkpoints may have moved aside.
+void LoopCheckpoints::point_best() {
+  if (const std::int64_t best = best_step(watch_); best >= 0) checkpoints_.keep_best(best);
 }
 
 void LoopCheckpoints::resume_from(const Checkpoint& found) {
@@ -109,6 +119,7 @@ void LoopCheckpoints::resume_from(const Checkpoint& found) {
     observer_.warning(fmt::format("{}: {}: {} is kept", stage_.name,
                                   damaged ? "a later checkpoint is damaged" : fmt::format("this run resumes from step {}", found.step()), path.string()));
   if (const std::int64_t newest = newest_step(checkpoints_.folder()); newest >= 0) checkpoints_.point_latest(newest);
+  point_best();
   const auto stored = found.state().find("seed");
   if (stored != found.state().end() && *stored != seed_)
     observer_.warning(stage_.name + ": the run began with another seed, or with an older build; it continues with the random numbers of the present seed and build");
@@ -135,9 +146,11 @@ std::int64_t LoopCheckpoints::rewind(std::int64_t before, std::int64_t tried) {
   const Checkpoint found(chosen);
   load(found);
   note_loaded(found);
-  if (ranks_.first())
+  if (ranks_.first()) {
     for (const auto& path : checkpoints_.move_aside_after(found.step(), "exploded"))
       observer_.warning(fmt::format("{}: a checkpoint of the explosion is kept as {}", stage_.name, path.string()));
+    point_best();
+  }
   ranks_.barrier();
   return found.step();
 }
@@ -153,6 +166,7 @@ void LoopCheckpoints::save(std::int64_t step, double loss, const nlohmann::order
   state["loss"] = loss;
   state["watch"] = watch;
   state["config"] = fields_to_json(options_.fields_of(stage_));
+  if (!earlier_sources_.empty()) state["made_from"] = earlier_sources_;      // a setting that is left out once is compared again later
   for (const auto& [name, checksum] : stage_.made_from) state["made_from"][name] = checksum;
   save_from_owners(ranks_, checkpoints_, step, std::move(parts), state, [&](const std::string& part, const std::string& name) {
     return part == "optimizer" || part == "ema" ? optimizer_.owner_of(name) : -1;

@@ -57,6 +57,7 @@ class LoopCheckpoints {
   void check_made_from(const Checkpoint& found) const;
   void load(const Checkpoint& found);
   void resume_from(const Checkpoint& found);
+  void point_best();
   bool alone() const { return ranks_.size() == 1; }
 
   Stage& stage_;
@@ -69,6 +70,7 @@ class LoopCheckpoints {
   CheckpointFolder checkpoints_;
   std::optional<Known> known_;
   nlohmann::ordered_json watch_;
+  nlohmann::ordered_json earlier_sources_;   // made_from of the loaded checkpoint: entries that this training lacks stay in its checkpoints
 };
 
 }  // namespace fm

@@ -179,8 +179,8 @@ class TrainLoop {
       const bool scored = is_scored(step_), logged = scored || step_ % loop_.log_every == 0 || step_ == loop_.steps;
       const StepReport report = read(std::move(numbers), logged || step_ == first_step_ + 1 || all_known());
       observer_.step_done(step_, report);
-      if (scored) score();
-      else watch_.take_scores({});
+      watch_.take_scores({});
+      if (scored) score_or_saved();
       if (logged) log(report);
       watch(report, logged || all_known());
       const bool last = step_ == loop_.steps;
@@ -216,6 +216,16 @@ class TrainLoop {
     watch_.take_scores(scores_now_);
   }
 
+  // If the scores of a finished step cannot be measured, saves the step.
+  void score_or_saved() {
+    try {
+      score();
+    } catch (const std::exception&) {
+      if (alone() && step_ > saved_) save_despite_error("whose scores failed");
+      throw;
+    }
+  }
+
   void watch(const StepReport& report, bool complete) {
     LoopNumbers numbers{{"loss", report.loss}, {"grad_norm", report.grad_norm}};
     if (complete)
@@ -242,15 +252,15 @@ class TrainLoop {
     } catch (const DivergedError&) {
       throw;
     } catch (const std::exception&) {
-      if (alone() && step_ > saved_ && optimizer_.updates() == updates) save_despite_error();
+      if (alone() && step_ > saved_ && optimizer_.updates() == updates) save_despite_error("before the step that failed");
       throw;
     }
   }
 
-  void save_despite_error() {
+  void save_despite_error(const char* which) {
     try {
       save();
-      say("{}: saved at step {}, before the step that failed", stage_.name, step_);
+      say("{}: saved at step {}, {}", stage_.name, step_, which);
     } catch (const std::exception& e) {            // the original error is reported
       warn("{}: step {} is not saved: {}", stage_.name, step_, e.what());
     }
@@ -316,7 +326,7 @@ class TrainLoop {
     read_late();                                           // a diverged state is not saved: this throws
     synchronise(default_device());
     ranks_.check_alive();
-    const bool best = watch_.is_best();
+    const bool best = watch_.is_best(step_);
     checkpoints_.save(step_, report_.loss, watch_.state(), best);
     saved_ = step_;
     observer_.saved(step_);

@@ -28,7 +28,11 @@ void LoopWatch::take_scores(const LoopNumbers& numbers) {
   score_ = std::nan("");
   if (numbers.empty() || !has(score_names_)) return;
   for (const auto& [name, value] : numbers)
-    if (name == config_.keep_best) return void(score_ = has(higher_) ? -value : value);
+    if (name == config_.keep_best) {
+      score_ = has(higher_) ? -value : value, was_scored_ = true;
+      return;
+    }
+  if (was_scored_ || std::isfinite(best_)) return;         // undefined at this step alone, which cannot be the best
   throw ConfigError(fmt::format("--keep-best {}: stage {} has no such score for these samples", config_.keep_best, stage_));
 }
 
@@ -51,11 +55,11 @@ void LoopWatch::observe(std::int64_t step, const LoopNumbers& numbers, bool comp
   observer_.warning(text + " (--on-explosion stop or rewind acts on it)");
 }
 
-bool LoopWatch::is_best() {
+bool LoopWatch::is_best(std::int64_t step) {
   const double mean = count_ == 0 ? score_ : sum_ / static_cast<double>(count_);
   sum_ = 0, count_ = 0;
   if (!(mean < best_)) return false;
-  best_ = mean;
+  best_ = mean, best_step_ = step;
   return true;
 }
 
@@ -63,12 +67,14 @@ nlohmann::ordered_json LoopWatch::state() const {
   nlohmann::ordered_json out{{"guard", guard_.state()}, {"explosions", explosions_}, {"calm", calm()}};
   if (largest_norm_ > 0) out["largest_norm"] = largest_norm_;
   if (rewound_ > 0) out["rewound"] = rewound_, out["rewound_to"] = rewound_to_, out["rate_scale"] = rate_scale_;
-  if (!config_.keep_best.empty() && std::isfinite(best_)) out["best"] = {{"number", config_.keep_best}, {"mean", best_}};
+  if (config_.keep_best.empty() && !other_best_.empty()) out["best"] = nlohmann::ordered_json::parse(other_best_);
+  if (!config_.keep_best.empty() && std::isfinite(best_)) out["best"] = {{"number", config_.keep_best}, {"mean", best_}, {"step", best_step_}};
   return out;
 }
 
 void LoopWatch::restore(const nlohmann::ordered_json& state) {
   sum_ = 0, count_ = 0, largest_norm_ = 0, best_ = std::numeric_limits<double>::infinity(), explosions_ = 0, rewound_ = 0, rewound_to_ = -1, rate_scale_ = 1;
+  best_step_ = -1, other_best_.clear();
   guard_ = ExplosionGuard({.factor = config_.explosion_factor});
   if (!state.is_object()) return;
   try {
@@ -79,7 +85,10 @@ void LoopWatch::restore(const nlohmann::ordered_json& state) {
       rewound_ = state["rewound"].get<int>(), rate_scale_ = state.at("rate_scale").get<double>();
       rewound_to_ = state.at("rewound_to").get<std::int64_t>();
     }
-    if (state.contains("best") && state["best"].at("number") == config_.keep_best) best_ = state["best"].at("mean").get<double>();
+    if (!state.contains("best")) return;
+    const auto& best = state["best"];
+    if (config_.keep_best.empty()) other_best_ = best.dump();
+    if (best.at("number") == config_.keep_best) best_ = best.at("mean").get<double>(), best_step_ = best.value("step", std::int64_t{-1});
   } catch (const nlohmann::json::exception& e) {
     throw FileError(fmt::format("{}: state.json of the checkpoint: the entry watch is invalid: {}", stage_, e.what()));
   }

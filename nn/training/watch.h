@@ -62,7 +62,7 @@ class LoopWatch {
   // The scores that some steps measure (StageScores), and those of them that are better if they are higher: keep_best may name one.
   void set_scores(std::vector<std::string> names, std::vector<std::string> higher) { score_names_ = std::move(names), higher_ = std::move(higher); }
   // The scores of this step; empty: it has none. They count for keep_best alone, at the checkpoint of the same step, not for the detection of explosions.
-  // ConfigError if they lack the one that keep_best names.
+  // ConfigError if they lack the one that keep_best names and no earlier step had it.
   void take_scores(const LoopNumbers& numbers);
 
   bool rewinds() const { return config_.on_explosion == "rewind"; }
@@ -74,8 +74,8 @@ class LoopWatch {
   void saw_norm(double norm) { largest_norm_ = std::max(largest_norm_, norm); }
   double take_largest_norm() { return std::exchange(largest_norm_, 0); }
 
-  // Call it at each checkpoint. Returns true if the checkpoint is the best so far, and begins the next mean.
-  bool is_best();
+  // Call it at each checkpoint. Returns true if the checkpoint, of this step, is the best so far, and begins the next mean.
+  bool is_best(std::int64_t step);
 
   nlohmann::ordered_json state() const;                    // for a checkpoint; call is_best() first
   void restore(const nlohmann::ordered_json& state);       // the state in a checkpoint; null (an older checkpoint): begins anew
@@ -89,6 +89,7 @@ class LoopWatch {
   std::string stage_;
   std::vector<std::string> score_names_, higher_;
   double score_ = std::numeric_limits<double>::quiet_NaN();    // of this step, smaller is better
+  bool was_scored_ = false;              // an earlier step had the score that keep_best names
   std::optional<std::string> resumed_;   // the advice, until the first step was checked
   WatchConfig config_;
   Remedies remedies_;
@@ -96,6 +97,8 @@ class LoopWatch {
   ExplosionGuard guard_;
   double largest_norm_ = 0;
   double rate_scale_ = 1, sum_ = 0, best_ = std::numeric_limits<double>::infinity();
+  std::int64_t best_step_ = -1;          // the checkpoint with best_
+  std::string other_best_;               // JSON of the entry `best` in the restored state, kept for later trainings while keep_best is empty; may be empty
   std::int64_t explosions_ = 0, count_ = 0, rewound_to_ = -1;
   int rewound_ = 0;
 };

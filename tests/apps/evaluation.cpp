@@ -282,8 +282,19 @@ TEST_CASE("scores during a training are those that an evaluation of the same wei
     const Score score = read_scores(out / "scores.csv").back();
     CHECK(score.metric("frechet") == distance.y.back());
     CHECK(score.accuracy == right.y.back());
-    refused(train(stage, out, {"--data", sorted_run().data, loop + "score_every", "10", loop + "steps", "30", "--evaluate.samples", "28", "-q"}), exit_code::usage,
-            "was made from another way of scoring (judge");
+    const bool teacher = std::string(stage) == "fm";
+    const auto resumed = [&](const Arguments& more) {
+      return train(stage, out, Arguments{"--data", sorted_run().data, loop + "score_every", "10", loop + "steps", "25", "--evaluate.samples", "24", "-q"} + more);
+    };
+    for (const Arguments& other : {Arguments{"--evaluate.samples", "28"}, {"--evaluate.k", "2"}, {"--evaluate.reference", "8"},
+                                   teacher ? Arguments{"--evaluate.teacher_points", "9"} : Arguments{"--evaluate.steps", "2"}})
+      refused(resumed(other), exit_code::usage, "was made from another way of scoring (judge");
+    if (!teacher) continue;
+    refused(resumed({"--guidance", "3"}), exit_code::usage, "was made from another way of scoring (judge");
+    succeeds(resumed({"--evaluate.steps", "2"}));                        // a teacher has points instead
+    fs::remove_all(out / "decoder");
+    refused(resumed({loop + "steps", "26"}), exit_code::unreadable, "there is no trained decoder");
+    fs::copy(sorted_run().run / "decoder", out / "decoder", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
   }
 }
 

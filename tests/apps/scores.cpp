@@ -210,6 +210,11 @@ TEST_CASE("scores by class belong to one score, and a report has a column for ea
   CHECK(scores[1].by_class[0].right == 1);
   CHECK(scores[2].by_class.empty());
   CHECK(scores[3].by_class.size() == 1);
+  const std::string text = read_file(by_class_file(csv));
+  write_atomically(by_class_file(csv), text.substr(0, text.size() - 1));          // the last line of a file may lack its end
+  decoder.date = "2026-01-03T00:00:00Z";
+  add_scores(csv, {decoder});
+  CHECK(parse_csv(read_file(by_class_file(csv))).size() == parse_csv(text).size() + 1);
   HtmlReport page("");
   add_class_scores(page, scores);
   CHECK(has(page.section(), "<th>class</th><th class=\"number\">mfd, 1 call</th><th class=\"number\">mfd, 1 call</th><th class=\"number\">reconstruction</th>"));

@@ -201,7 +201,7 @@ TEST_CASE("every metrics file has the time of a row to the millisecond") {
     CHECK((wall >= before && wall <= after));
   }
   const std::string utc = utc_now(), local = local_time_text();
-  CHECK((utc.size() == 20 && utc[10] == 'T' && utc[19] == 'Z'));
+  CHECK((utc.size() == 24 && utc[10] == 'T' && utc[19] == '.' && utc[23] == 'Z'));
   CHECK((local.size() == 19 && local[10] == ' '));
 }
 

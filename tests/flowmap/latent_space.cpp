@@ -133,4 +133,6 @@ TEST_CASE("the latent space of an RAE is its encoder and decoder with the statis
   const LatentSpace decoder_alone(rae_coder(decoder, rae->config), stats);
   CHECK(max_difference(decoder_alone.decode(space.encode(images)), space.decode(space.encode(images))) == 0);
   CHECK_THROWS_AS(decoder_alone.encode(images), Error);
+  decoder->config.precision = "bf16";                                        // the same weights give other samples
+  CHECK(decoder_alone.coder().decoder() == checksum(state_dict(*decoder)) + " bf16");
 }

@@ -327,6 +327,19 @@ TEST_CASE("what keeps numbers from being compared is said") {
   CHECK(has(of_statistics[1], "has no number of images"));
   statistics.statistics.network = "corner", statistics.statistics.convention = "plain", statistics.statistics.count = 2000;
   CHECK(limits_of({"fid"}, made_set(waves(30, 4, 0), 30), statistics).empty());
+  const auto many = [](std::int64_t count) {
+    SeenSet set = made_set(waves(5, 4, 0), 5);
+    set.count = count;
+    return set;
+  };
+  SetReference published{.name = "r", .id = "1", .images = many(10000), .statistics = {}};
+  CHECK(limits_of({"kid_all"}, many(30), published).empty());
+  for (const std::int64_t as_published : {10000, 50000}) CHECK(limits_of({"precision_recall"}, many(as_published), published).empty());
+  CHECK(limits_of({"density_coverage"}, many(9999), published).size() == 1);
+  published.images->count = 50000;
+  const auto other_reference = limits_of({"precision_recall"}, many(50000), published);
+  REQUIRE(other_reference.size() == 1);
+  CHECK(has(other_reference[0], "50000 samples and 50000 images of the reference: precision, recall, density and coverage depend on both numbers"));
 }
 
 TEST_CASE("statistics name their weights, and others are refused") {
@@ -361,7 +374,14 @@ TEST_CASE("pairs are compared by position, and their names must agree") {
   fs::create_directories(t / "c");
   for (const char* name : {"9.png", "10.png"}) fs::copy_file(t / "a/00000.png", t / "c" / name);
   write_npy<std::uint8_t>(t / "c.npy", {2, height, width, 3}, std::vector<std::uint8_t>(2 * height * width * 3));
-  CHECK(has(error_of<ConfigError>([&] { measured_pairs(*open_picture_set((t / "c").string()), *open_picture_set((t / "c.npy").string()), {}); }), "10.png comes before 9.png"));
+  const auto with_rows = [&] { measured_pairs(*open_picture_set((t / "c").string()), *open_picture_set((t / "c.npy").string()), {}); };
+  CHECK(has(error_of<ConfigError>(with_rows), "10.png comes before 9.png"));
+  fs::rename(t / "c/9.png", t / "c/img_9.png"), fs::rename(t / "c/10.png", t / "c/img_10.png");
+  CHECK(has(error_of<ConfigError>(with_rows), "img_10.png comes before img_9.png"));
+  fs::rename(t / "c/img_9.png", t / "c/img_09.png");
+  CHECK_NOTHROW(with_rows());
+  fs::rename(t / "c/img_10.png", t / "c/b10.png"), fs::rename(t / "c/img_09.png", t / "c/c9.png");      // numbers of other names have no order
+  CHECK_NOTHROW(with_rows());
   fs::remove(t / "b/00019.png");
   CHECK(has(error_of<ConfigError>([&] { measured_pairs(*a, *open_picture_set((t / "b").string()), {}); }), "equally many images"));
 }
@@ -375,6 +395,9 @@ TEST_CASE("rows are added to the table, and another table is refused") {
   const std::string text = read_file(t / "pictures.csv");
   CHECK(std::count(text.begin(), text.end(), '\n') == 4);
   CHECK(has(text, "fid,1.25,0.5,\"error: 20, \"\"halves\"\"\",\"a,b\",5,1,r,,2,f,today"));
+  std::ofstream(t / "pictures.csv") << text.substr(0, text.size() - 1);    // the last line of a file may lack its end
+  add_set_scores(t.path(), {score});
+  CHECK(parse_csv(read_file(t / "pictures.csv")).size() == 5);
   std::ofstream(t / "pictures.csv") << "name,other\n1,2\n";
   CHECK(has(error_of<FileError>([&] { add_set_scores(t.path(), {score}); }), "not a table of this program's columns"));
 }

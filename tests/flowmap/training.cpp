@@ -161,6 +161,10 @@ TEST_CASE("training: errors use the program's names of the options") {
   CHECK(has(error_of<FileError>([&] { nowhere.run(r); }), "no checkpoint there"));
   other.stage.made_from = {{"teacher", "5678"}};
   CHECK(has(error_of<ConfigError>([&] { other.run(r); }), "was made from another teacher (1234, now 5678); train it again with another TrainOptions::out"));
+  Training without(folder.path());                                         // a training without the entry does not forget it
+  without.loop.steps = 9;
+  without.run(r);
+  CHECK(has(error_of<ConfigError>([&] { other.run(r); }), "was made from another teacher (1234, now 5678)"));
 }
 
 TEST_CASE("training: a loss that is not finite ends the training with advice, and the checkpoint before it stays") {

@@ -64,6 +64,43 @@ TEST_CASE("run files: scores are columns of the steps that measure them, at the 
   CHECK(csv_curve(read_file(last->options.folder(last->stage) / "metrics.csv"), "step", "distance").x == std::vector<double>{5, 8});
 }
 
+TEST_CASE("the best checkpoint survives a kill before its link is set, and a training without keep_best in between") {
+  const TempFolder folder;
+  const auto run_to = [&](std::int64_t steps, std::vector<double> scores, const std::string& keep_best) {
+    Training t(folder.path());
+    t.loop.steps = steps, t.loop.ckpt_every = 2, t.loop.keep = 1, t.loop.score_every = keep_best.empty() ? 0 : 2;
+    t.stage.watch.keep_best = keep_best;
+    t.stage.scores.names = {"distance"};
+    t.stage.scores.measure = [&](std::int64_t step) { return std::vector<double>{scores[static_cast<std::size_t>(step / 2 - 1)]}; };
+    QuietFiles files({.tensorboard = false, .html = false});
+    CHECK(t.run(files) == Outcome::finished);
+    return t.options.checkpoints(t.stage);
+  };
+  const fs::path checkpoints = run_to(2, {1}, "distance"), best = checkpoints / "best";
+  CHECK(fs::read_symlink(best).filename() == step_name(2));
+  fs::remove(best);                                                       // as after a kill between the checkpoint and its link
+  run_to(6, {1, 3, 2}, "distance");
+  CHECK(fs::read_symlink(best).filename() == step_name(2));
+  CHECK(fs::exists(checkpoints / step_name(2)));
+  run_to(8, {}, "");
+  run_to(12, {1, 3, 2, 9, 1.5, 1.5}, "distance");
+  CHECK(fs::read_symlink(best).filename() == step_name(2));
+  fs::remove_all(checkpoints / step_name(2));                             // by the user: the next score is the best that there is
+  run_to(14, {1, 3, 2, 9, 1.5, 1.5, 4}, "distance");
+  CHECK(fs::read_symlink(best).filename() == step_name(14));
+}
+
+TEST_CASE("a step whose scores cannot be measured is saved") {
+  const TempFolder folder;
+  Training t(folder.path());
+  t.loop.score_every = 4, t.loop.ckpt_every = 100;
+  t.stage.scores.names = {"distance"};
+  t.stage.scores.measure = [](std::int64_t) -> std::vector<double> { throw FileError("the reference is gone"); };
+  QuietFiles files({.tensorboard = false, .html = false});
+  CHECK(error_of<FileError>([&] { t.run(files); }) == "the reference is gone");
+  CHECK(newest_step(t.options.checkpoints(t.stage)) == 4);
+}
+
 TEST_CASE("two ranks have the scores of the first one") {
   const TempFolder folder;
   std::vector<Texts> rows(2);

@@ -72,27 +72,51 @@ TEST_CASE("watch: an explosion gives a warning with remedies, or an error with t
 TEST_CASE("watch: the best checkpoint is the one with the lowest mean since the checkpoint before") {
   Listener heard;
   LoopWatch watch("fm", {.keep_best = "loss"}, {}, heard);
-  CHECK_FALSE(watch.is_best());                                    // there is no mean without numbers
+  CHECK_FALSE(watch.is_best(0));                                   // there is no mean without numbers
   CHECK_FALSE(watch.state().contains("best"));
   watch.observe(1, numbers(3), true), watch.observe(2, numbers(1), true);
-  CHECK(watch.is_best());
-  CHECK(watch.state()["best"] == Json{{"number", "loss"}, {"mean", 2.0}});
-  CHECK_FALSE(watch.is_best());                                    // the mean begins anew
+  CHECK(watch.is_best(2));
+  CHECK(watch.state()["best"] == Json{{"number", "loss"}, {"mean", 2.0}, {"step", 2}});
+  CHECK_FALSE(watch.is_best(0));                                   // the mean begins anew
   watch.observe(3, numbers(2), true);
-  CHECK_FALSE(watch.is_best());                                    // an equal mean is not better
+  CHECK_FALSE(watch.is_best(0));                                   // an equal mean is not better
   watch.observe(4, numbers(1.5), true), watch.observe(5, numbers(2.25), true);
-  CHECK(watch.is_best());
+  CHECK(watch.is_best(0));
   const Json state = Json::parse(watch.state().dump());
   LoopWatch resumed("fm", {.keep_best = "loss"}, {}, heard), other("fm", {.keep_best = "grad_norm"}, {}, heard);
   resumed.restore(state), other.restore(state);
   resumed.observe(6, numbers(1.9), true), other.observe(6, numbers(1.9), true);
-  CHECK_FALSE(resumed.is_best());
-  CHECK(other.is_best());                                          // another number has no history
+  CHECK_FALSE(resumed.is_best(0));
+  CHECK(other.is_best(0));                                         // another number has no history
+  CHECK(resumed.state()["best"] == state["best"]);
   resumed.observe(7, numbers(1.8), true);
-  CHECK(resumed.is_best());
+  CHECK(resumed.is_best(7));
+  LoopWatch without("fm", {}, {}, heard);                         // a training without keep_best in between forgets nothing
+  without.restore(state);
+  without.observe(6, numbers(0.1), true);
+  CHECK_FALSE(without.is_best(6));
+  CHECK(without.state()["best"] == state["best"]);
   LoopWatch lacking("fm", {.keep_best = "fid"}, {}, heard);
   CHECK_NOTHROW(lacking.observe(1, numbers(1), false));
   CHECK(error_of<ConfigError>([&] { lacking.observe(2, numbers(1), true); }) == "--keep-best fid: stage fm has no such column, only loss, grad_norm, lr");
+}
+
+TEST_CASE("watch: a score that is undefined at one step is not the best, and one that no step had is an error") {
+  Listener heard;
+  const auto watch = [&] {
+    LoopWatch w("fm", {.keep_best = "fid"}, {}, heard);
+    w.set_scores({"fid", "kid"}, {});
+    return w;
+  };
+  LoopWatch lacking = watch(), scored = watch(), resumed = watch();
+  CHECK(has(error_of<ConfigError>([&] { lacking.take_scores({{"kid", 1.0}}); }), "--keep-best fid: stage fm has no such score"));
+  scored.take_scores({{"fid", 3.0}});
+  CHECK(scored.is_best(1));
+  scored.take_scores({{"kid", 1.0}});
+  CHECK_FALSE(scored.is_best(2));
+  resumed.restore(Json::parse(scored.state().dump()));
+  CHECK_NOTHROW(resumed.take_scores({{"kid", 1.0}}));
+  CHECK_FALSE(resumed.is_best(3));
 }
 
 TEST_CASE("watch: the largest norm since it was last read is kept across a checkpoint") {
@@ -112,7 +136,7 @@ TEST_CASE("watch: a restored state replaces all that was before; an empty state 
   Listener heard;
   LoopWatch watch("fm", {.on_explosion = "rewind", .keep_best = "loss"}, {}, heard);
   CHECK_THROWS_AS(explode(watch), ExplodedError);
-  CHECK(watch.is_best());
+  CHECK(watch.is_best(0));
   watch.observe(24, numbers(8), true);
   watch.rewind(12, Json());
   CHECK(watch.state()["rewound"] == 1);
@@ -125,9 +149,9 @@ TEST_CASE("watch: a restored state replaces all that was before; an empty state 
   CHECK_FALSE(watch.state().contains("rewound"));
   CHECK_FALSE(watch.state().contains("best"));
   CHECK(watch.state()["explosions"] == 0);
-  CHECK_FALSE(watch.is_best());                                    // the restored state has no numbers
+  CHECK_FALSE(watch.is_best(0));                                   // the restored state has no numbers
   watch.observe(1, numbers(4), true);
-  CHECK(watch.is_best());
+  CHECK(watch.is_best(0));
   CHECK(watch.state()["best"]["mean"] == 4.0);
   for (const char* bad : {R"({"explosions": 1})", R"({"guard": {}})", R"({"guard": {}, "explosions": 0, "rewound": 1})", R"({"guard": {}, "explosions": "x"})"})
     CHECK(has(error_of<FileError>([&] { watch.restore(Json::parse(bad)); }), "fm: state.json of the checkpoint: the entry watch is invalid: "));

@@ -131,6 +131,11 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
     log.warning("the reference has no {} of {}, but generated samples have these classes, which makes distances and recall worse", things, missing);
 }
 
+std::string Evaluator::text() const {
+  const EvaluateConfig& c = run_.recipe().evaluate;
+  return fmt::format("{} {}, {} samples, reference {}, k {}", features_.text(), features_.fingerprint, c.samples, reference_.id, c.k);
+}
+
 std::map<std::string, double> Evaluator::metrics_of(const Seen& generated) const {
   const int neighbours = narrow<int>(run_.recipe().evaluate.k, "k");
   return measured_metrics({.real = reference_.features, .real_fit = reference_.fit, .generated = generated.vectors, .neighbours = neighbours,

@@ -36,6 +36,8 @@ class Evaluator {
   std::map<std::string, double> metrics_of(const Seen& generated) const;
 
   const Reference& reference() const { return reference_; }
+  // What its scores depend on besides the generator: features, number of samples, reference, k.
+  std::string text() const;
   bool scores_values() const { return features_.are_values; }       // whether the features are the samples' own values
 
  private:

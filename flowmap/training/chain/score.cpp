@@ -25,7 +25,7 @@ std::vector<ScoreColumn> make_columns() {
       {"stage", "", "folder or file of the weights", false, &S::stage},
       {"step", "step", "training step of the weights", false, &S::step},
       {"checkpoint", "checkpoint", "crc32c of the generator's weights", false, &S::checkpoint},
-      {stage_name::decoder, "", "crc32c of the decoder's weights", false, &S::decoder},
+      {stage_name::decoder, "", "crc32c of the decoder's weights, and its number format if that is not f32", false, &S::decoder},
       {"dtype", "", "number format in which the network computes", false, &S::dtype},
       {"samples", "samples", "number of generated samples", false, &S::samples},
       {"seed", "seed", "seed of the samples", false, &S::seed},

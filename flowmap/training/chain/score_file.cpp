@@ -98,6 +98,7 @@ std::string classes_joined(const std::filesystem::path& file, const std::vector<
   std::string text = std::filesystem::exists(file)
                          ? read_file(file)
                          : csv_line({"name", "calls", "checkpoint", "date", "class", "class_name", "samples", "right", "accuracy"});
+  if (!text.ends_with('\n')) text += '\n';                                     // an editor may have left it out
   for (const Score& s : scores)
     for (std::size_t c = 0; c < s.by_class.size(); ++c) {
       const ClassScore& of = s.by_class[c];

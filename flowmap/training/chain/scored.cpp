@@ -11,10 +11,17 @@
 namespace fm {
 namespace {
 
+// Network calls for one sample: one at each point of the grid but the last, and a second one, without label, where guidance acts (cfg in velocity.h).
+std::int64_t calls_of_teacher(const Recipe& r, const Grid& grid) {
+  std::int64_t calls = std::ssize(grid) - 1;
+  if (r.guidance == 1) return calls;
+  const auto low = static_cast<float>(r.guidance_from), high = static_cast<float>(r.guidance_to);
+  return calls + std::count_if(grid.begin(), grid.end() - 1, [&](double t) { return static_cast<float>(t) >= low && static_cast<float>(t) <= high; });
+}
+
 void scored_teacher(TrainingRun& run, const StageSpec& stage, const std::vector<std::int64_t>& points, const TakeGenerator& take) {
   const Recipe& r = run.recipe();
   const Network teacher = run.load_teacher();
-  const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;  // with guidance one call with the label and one without
   Score of{.name = stage.scored_as,
            .stage = stage.is_given(r) ? r.*stage.given : stage.name,
            .step = run.loaded_step(stage.name),
@@ -23,7 +30,7 @@ void scored_teacher(TrainingRun& run, const StageSpec& stage, const std::vector<
            .guidance = r.guidance};
   if (r.guidance != 1 && (r.guidance_from > 0 || r.guidance_to < 1)) of.guidance_from = r.guidance_from, of.guidance_to = r.guidance_to;
   for (const std::int64_t n : points) {
-    of.calls = calls_a_step * (n - 1);
+    of.calls = calls_of_teacher(r, teacher_grid(narrow<int>(n, "points"), run.latent_shift()));
     take({of, teacher, run.teacher_generator(teacher.v(), n)});
   }
 }

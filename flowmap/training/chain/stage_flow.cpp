@@ -112,27 +112,26 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
 }
 
 // Scores the average every loop.score_every steps as an evaluation does: by all metrics of the list, at evaluate.samples samples. A flow map takes the first
-// number of calls of evaluate.steps. Reference and features are opened before the first step.
+// number of calls of evaluate.steps. Reference, features and decoder are opened before the first step.
 void TrainingRun::add_scores_of_average(Stage& stage, const FlowStage& flow, Jumps jumps, bool flow_map) {
   const auto evaluator = std::make_shared<std::optional<Evaluator>>();
   const int calls = parse_steps(recipe_.evaluate.steps).front();
-  const Features features = open_features(*this);
-  const EvaluateConfig& e = recipe_.evaluate;
+  const LatentGenerator generate = flow_map ? flow_map_generator(flow.average.u(), calls, jumps) : teacher_generator(flow.average.v(), recipe_.evaluate.teacher_points);
   // A resumed training continues the columns and compares its checkpoints by them, so they must measure the same.
-  stage.made_from.emplace_back("way of scoring", fmt::format("{} {}, {} samples, reference {}, k {}, {} calls", features.text(), features.fingerprint, e.samples, e.reference, e.k, calls));
+  const auto way_of_scoring = [&] {
+    evaluator->emplace(*this);
+    const std::string steps = flow_map ? fmt::format("{} calls", calls) : fmt::format("{} points, guidance {}", recipe_.evaluate.teacher_points, guidance_text(recipe_));
+    return fmt::format("{}, {}, {}", (*evaluator)->text(), steps, decoding_space().decoding());
+  };
+  stage.made_from.emplace_back("way of scoring", gather_texts(*context_.ranks, context_.ranks.first() ? way_of_scoring() : "").front());
   for (const SampleMetric& metric : sample_metrics())
     for (const MetricValue& value : metric.values) {
       stage.scores.names.emplace_back(value.name);
       if (value.higher_is_better) stage.scores.higher.emplace_back(value.name);
     }
   for (auto* list : {&stage.scores.names, &stage.scores.higher}) list->emplace_back("accuracy");
-  stage.prepare = [this, evaluator, before = stage.prepare] {
-    if (before) before();
-    if (context_.ranks.first()) evaluator->emplace(*this);
-  };
-  stage.scores.measure = [this, evaluator, flow_map, jumps, calls, names = stage.scores.names, name = stage.name, average = flow.average](std::int64_t step) {
-    const ScoredGenerator generator{.of = {.name = name, .calls = calls, .stage = name, .step = step}, .network = average,
-                                    .generate = flow_map ? flow_map_generator(average.u(), calls, jumps) : teacher_generator(average.v(), recipe_.evaluate.teacher_points)};
+  stage.scores.measure = [this, evaluator, generate, calls, names = stage.scores.names, name = stage.name, average = flow.average](std::int64_t step) {
+    const ScoredGenerator generator{.of = {.name = name, .calls = calls, .stage = name, .step = step}, .network = average, .generate = generate};
     std::vector<double> out(names.size(), Score::none);
     try {
       const Score score = (*evaluator)->score(generator);

@@ -20,14 +20,28 @@ constexpr std::int64_t positions_at_a_time = 1 << 20, most_pairs = 16;
 
 std::string without_ending(const std::string& name) { return name.substr(0, name.rfind('.')); }
 
-// Names that are numbers without zeros in front ("9.png", "10.png") are not in the order of their numbers, in which the rows of an array are.
+// The last run of digits of a name, and the name without it: "a/10" -> {"a/", 10}.
+struct NumberedName {
+  std::string text;
+  std::string digits;                        // without zeros in front
+  explicit NumberedName(const std::string& member) : text(without_ending(member)) {
+    const std::size_t end = text.find_last_of("0123456789");
+    if (end == std::string::npos) return;
+    const std::size_t before = text.find_last_not_of("0123456789", end), begin = before == std::string::npos ? 0 : before + 1;
+    digits = text.substr(begin, end + 1 - begin);
+    text.replace(begin, end + 1 - begin, "#");
+    digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size()));
+  }
+};
+
+// Names of a folder come in the order of their bytes. Those whose numbers have no zeros in front ("img_9.png", "img_10.png") are then not in the order of
+// their numbers, in which the rows of an array usually are.
 void refuse_order_of_names(const PictureSet& named) {
-  const auto is_number = [](const std::string& stem) { return !stem.empty() && stem.find_first_not_of("0123456789") == std::string::npos; };
   for (std::int64_t i = 1; i < named.count(); ++i) {
-    const std::string before = without_ending(named.member(i - 1)), now = without_ending(named.member(i));
-    if (is_number(before) && is_number(now) && before.size() > now.size())
-      throw ConfigError(fmt::format("pairs of {} with the rows of an array: {} comes before {}, which is not the order of their numbers: pad the names with zeros", named.name(), named.member(i - 1),
-                                    named.member(i)));
+    const NumberedName before(named.member(i - 1)), now(named.member(i));
+    if (before.text == now.text && before.digits.size() > now.digits.size())
+      throw ConfigError(fmt::format("pairs of {} with the rows of an array: {} comes before {}, which is not the order of their numbers: pad the names with zeros, or give both sets as folders",
+                                    named.name(), named.member(i - 1), named.member(i)));
   }
 }
 

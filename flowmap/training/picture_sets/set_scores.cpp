@@ -63,8 +63,8 @@ Plot plot_of(const FrechetLimit& limit) {
 
 void add_set_scores(const std::filesystem::path& folder, const std::vector<SetScore>& scores) {
   const std::filesystem::path file = folder / set_scores_file;
-  std::error_code ignored;
-  std::string text = std::filesystem::exists(file, ignored) ? read_file(file) : csv_line(columns());
+  std::string text = std::filesystem::exists(file) ? read_file(file) : csv_line(columns());       // throws if that is unknown: a table must not be replaced
+  if (!text.ends_with('\n')) text += '\n';                                                        // an editor may have left it out
   const CsvRows rows = parse_csv(text);
   if (rows.empty() || rows.front() != columns())
     throw FileError(fmt::format("{}: not a table of this program's columns ({}): move it away, or give another --out", file.string(), fmt::join(columns(), ",")));
@@ -82,6 +82,9 @@ namespace {
 
 // Published Inception Scores are of 50,000 samples.
 constexpr std::int64_t published_samples = 50000;
+
+// Published precision and recall are of 10,000 real images, and of 50,000 samples (guided-diffusion) or 10,000 (dgm-eval, and its density and coverage).
+constexpr std::int64_t published_neighbors = 10000;
 
 // Of the Frechet distances of few images.
 void add_limits_of_fits(std::vector<std::string>& out, const SeenSet& samples, const SetReference& reference) {
@@ -106,6 +109,10 @@ std::vector<std::string> limits_of(const std::vector<std::string>& metrics, cons
   if (any({"fid", "sfid", "fid_infinity"})) add_limits_of_fits(out, samples, reference);
   if (any({"is", "is_adm"}) && samples.count < published_samples)
     out.push_back(fmt::format("Inception Score of {} samples: published ones are of {}, and smaller splits give lower scores", samples.count, published_samples));
+  if (const auto& images = reference.images; images && any({"precision_recall", "density_coverage"}) &&
+                                             (images->count != published_neighbors || (samples.count != published_samples && samples.count != published_neighbors)))
+    out.push_back(fmt::format("{} samples and {} images of the reference: precision, recall, density and coverage depend on both numbers; published ones are of {} images of the reference, with {} samples (guided-diffusion) or {} (dgm-eval)",
+                              samples.count, images->count, published_neighbors, published_samples, published_neighbors));
   if (const auto& images = reference.images; images && (images->height != samples.height || images->width != samples.width))
     out.push_back(fmt::format("samples are {}x{} and the reference's images {}x{} (height x width): published numbers compare equal sizes", samples.height, samples.width, images->height, images->width));
   return out;
