@@ -1,5 +1,7 @@
 #include "flowmap/velocity.h"
 
+#include <fmt/format.h>
+
 #include "autodiff/rules/linear.h"
 #include "nn/config/visit.h"
 #include "tensor/error.h"
@@ -62,6 +64,15 @@ Tensor guided_rows(const Var& z, const Var& t, double scale, Interval interval) 
 }
 
 }  // namespace
+
+void check_guidance(const SelfGuidance& guidance, const LabelDropout& labels, const std::string& keys) {
+  const auto [low, high] = guidance.interval;
+  if (low > high)
+    throw ConfigError(fmt::format("{0}.low = {1} is above {0}.high = {2}: no time would be guided. Lower the first or raise the second", keys, low, high));
+  if (guidance.of_null() != 0 && labels.probability == 0)
+    throw ConfigError(fmt::format("{0}.omega gives the network's velocity without a label the share {1:.3g} of the targets, and with {0}.labels.probability = 0 the network "
+                                  "never learns it: raise the probability (0.1)", keys, guidance.of_null()));
+}
 
 OwnVelocities own_velocities(const VelocityNet& v, const PathBatch& p, const SelfGuidance& guidance) {
   if (!p.y.defined()) throw ConfigError("guidance inside a target needs labels, and this batch has none");

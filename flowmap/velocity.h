@@ -38,6 +38,10 @@ struct SelfGuidance {
   double calls() const { return (kappa != 0 ? 1 : 0) + (of_null() != 0 ? 1 : 0); }       // calls of the trained network, each on all rows
 };
 
+// ConfigError if the interval is empty, or if w contains the network's velocity without a label and no label is ever dropped. `keys`: the objective's path in
+// the config, whose settings low, high and labels.probability the message names.
+void check_guidance(const SelfGuidance& guidance, const LabelDropout& labels, const std::string& keys);
+
 // The network's own velocities at all points, with and without labels, computed in one call and without history. A velocity whose factor in w is 0 stays
 // undefined. ConfigError for a batch without labels.
 struct OwnVelocities {

@@ -13,6 +13,7 @@
 #include "flowmap/training/ablation/scoring.h"
 #include "flowmap/training/chain/plane_run.h"
 #include "flowmap/training/chain/scored.h"
+#include "flowmap/training/chain/stages.h"
 #include "flowmap/training/chain/training_run.h"
 #include "tensor/error.h"
 #include "tensor/io/npy.h"
@@ -179,6 +180,38 @@ TEST_CASE("map errors are given only for samplers without added noise and for ma
   CHECK(known("guided_mean_flow", 1) == std::vector<bool>{false, false, false});
   CHECK(known("lsd", 2) == std::vector<bool>{false, false, false});              // the aim is the guided teacher's flow
   CHECK(known("lsd", 2, "one-point") == std::vector<bool>{true, true, true});    // the aim is the data's flow, whatever the teacher's guidance
+}
+
+TEST_CASE("a target is guided once, and only by networks that learn a velocity without a label") {
+  const auto refusal = [](const char* stage, const std::string& objective, const auto&... changes) {
+    Recipe r = points();
+    r.conditional = true, r.map.objective.name = objective;
+    (changes(r), ...);
+    r.resolve_with_data();
+    return test::error_of<ConfigError>([&] { check_settings(stage_named(stage), r, 1); });
+  };
+  const auto guided = [](Recipe& r) { r.guidance = 3.5; };
+  const auto on_data = [](Recipe& r) { r.map.velocity = "one-point"; };
+  const auto half = [](Recipe& r) { r.map.velocity = "blend=0.5"; };
+  const auto improved = [](Recipe& r) { std::get<ImprovedMeanFlowConfig>(r.map.objective.entries).omega = 2; };
+  CHECK(refusal(stage_name::map, "guided_mean_flow", guided) ==
+        "map.objective guides its own targets, and with map.velocity = \"teacher\" and guidance = 3.5 the teacher guides them too: set guidance = 1 or "
+        "map.velocity = \"one-point\"");
+  CHECK(refusal(stage_name::map, "guided_mean_flow", guided, half).find("map.velocity = \"blend=0.5\"") != std::string::npos);
+  CHECK(refusal(stage_name::map, "improved_mean_flow", guided, improved).find("guides its own targets") != std::string::npos);
+  CHECK(refusal(stage_name::map, "improved_mean_flow", guided) == "no error");
+  CHECK(refusal(stage_name::map, "guided_mean_flow", guided, on_data) == "no error");
+  CHECK(refusal(stage_name::map, "guided_mean_flow") == "no error");
+
+  const auto undropped = [](Recipe& r) { r.fm.objective.labels.probability = 0; };
+  const auto given = [](Recipe& r) { r.teacher_weights = "teacher.safetensors"; };
+  for (const char* stage : {stage_name::fm, stage_name::map})
+    CHECK(refusal(stage, "mean_flow", guided, undropped) ==
+          "guidance = 3.5 needs the teacher's velocity without a label, which fm.objective.labels.probability = 0 does not train: raise the probability (0.1), or set "
+          "guidance = 1");
+  CHECK(refusal(stage_name::map, "mean_flow", guided, undropped, on_data) == "no error");
+  CHECK(refusal(stage_name::map, "mean_flow", guided, undropped, given) == "no error");
+  CHECK(refusal(stage_name::fm, "mean_flow", undropped) == "no error");
 }
 
 TEST_CASE("teacher scores use Euler's method on a grid of n points: n - 1 calls, twice as many with guidance") {
