@@ -41,10 +41,11 @@ VelocitySource velocity_source(const std::string& name, const VelocityNet& v) {
 
 namespace {
 
-// 1 where t is in the interval: (B) in f64.
+// 1 where t is in the interval: (B) in f64. The bounds are rounded to the type of t: in f64 the end 0.8 of an interval would exclude the f32 time 0.8, which is
+// larger.
 Tensor in_interval(const Tensor& t, Interval interval) {
-  const Tensor at = t.to(DType::f64), low = Tensor::scalar(interval.low, DType::f64), high = Tensor::scalar(interval.high, DType::f64);
-  return (1.0 - less(at, low)) * (1.0 - greater(at, high));
+  const Tensor low = Tensor::scalar(interval.low, t.dtype()), high = Tensor::scalar(interval.high, t.dtype());
+  return (1.0 - less(t, low).to(DType::f64)) * (1.0 - greater(t, high).to(DType::f64));
 }
 
 // Returns in_interval() as a column, or an undefined tensor if no row is inside. On a GPU the result is always defined, because the check would wait for

@@ -20,7 +20,7 @@ VelocitySource velocity_source(const std::string& name, const VelocityNet& teach
 // The teacher's share of w in the source of this name: 1, 0 or L. ConfigError for another name.
 double teacher_share(const std::string& name);
 
-// Guidance acts where low <= t <= high.
+// Guidance acts where low <= t <= high, with the bounds rounded to the type of t.
 struct Interval {
   double low = 0, high = 1;
 };
