@@ -9,6 +9,7 @@
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/training_run.h"
 #include "nn/flops/activations.h"
+#include "nn/loaded.h"
 #include "tensor/narrow.h"
 
 using namespace fm;
@@ -82,6 +83,18 @@ std::string labels_text(const SampleCommand& c, const Source& source) {
   return fmt::format("{}", fmt::join(labels, ","));
 }
 
+// The lines of earlier builds for the same images: they recorded of the statistics the variance alone, or, for a run, nothing.
+std::vector<std::string> earlier_lines(const std::string& weights, const std::string& line, const LatentStats& statistics, bool published) {
+  const std::size_t at = weights.find(" stats ");
+  if (!statistics.defined() || at == std::string::npos) return {};
+  std::string by_variance = weights;
+  const std::string now = checksum(statistics);
+  by_variance.replace(weights.find(now, at), now.size(), checksum({{"var", statistics.variance}}));
+  std::vector<std::string> out{by_variance + line};
+  if (!published) out.push_back(weights.substr(0, at) + line);
+  return out;
+}
+
 // The settings as one line, which is equal for two commands whose images may share a folder.
 Settings settings(const SampleCommand& c, const Source& source) {
   if (c.pictures.pngs.empty()) return {};
@@ -95,8 +108,7 @@ Settings settings(const SampleCommand& c, const Source& source) {
   if (c.recipe.guidance != 1) line += fmt::format(" guidance {} from {} to {}", c.recipe.guidance, c.recipe.guidance_from, c.recipe.guidance_to);
   if (c.published.tile > 0) line += fmt::format(" tile {}", c.published.tile);
   if (c.published.precision != "f32") line += " precision " + c.published.precision;
-  const std::size_t stats = c.published.given() ? std::string::npos : weights.find(" stats ");      // older runs did not record it
-  return {weights + line, stats == std::string::npos ? "" : weights.substr(0, stats) + line};
+  return {weights + line, earlier_lines(weights, line, source.space.statistics(), c.published.given())};
 }
 
 // The number of calls follows from the samples if the solver chooses its own steps.

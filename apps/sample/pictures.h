@@ -44,9 +44,10 @@ std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t firs
 // Before the work: refuses a name with another ending, makes its folder, and removes temporary files of killed commands. ConfigError, FileError.
 void prepare_file(const char* flag, const std::string& file, const std::string& ending);
 
-// The settings that decide the images, in one line: weights, seed, classes, calls, guidance. `before`: the line that earlier builds wrote.
+// The settings that decide the images, in one line: weights, seed, classes, calls, guidance. `before`: lines that earlier builds wrote.
 struct Settings {
-  std::string line, before;
+  std::string line;
+  std::vector<std::string> before = {};
 };
 
 // Generates missing images and writes the files. A folder of PNGs keeps the settings in its samples.txt; ConfigError for one with images
