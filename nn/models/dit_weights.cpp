@@ -38,11 +38,11 @@ Tensor velocity_rows(const Tensor& t, const Channels& c) {
 }
 
 // W' of dit_weights.h.
-Tensor reversed_times(const Tensor& weight) {
+Tensor reversed_times(const Tensor& weight, double time_scale) {
   constexpr std::int64_t n = TimestepEmbedding::count;
   if (weight.rank() != 2 || weight.dim(1) != 2 * n)
     throw FileError(fmt::format("{} has shape {}: it must have a column for the cosine and the sine of each of {} frequencies", first_time_weight, to_string(weight.shape()), n));
-  const Tensor w = weight.to(DType::f64), f = TimestepEmbedding::base_frequencies().to(weight.device()).unsqueeze(0);
+  const Tensor w = weight.to(DType::f64), f = TimestepEmbedding::base_frequencies().to(weight.device()).unsqueeze(0) * time_scale;
   const Tensor c = w.slice(1, 0, n), s = w.slice(1, n, 2 * n);
   return concat(std::vector<Tensor>{c * cos(f) + s * sin(f), c * sin(f) - s * cos(f)}, 1);
 }
@@ -102,7 +102,7 @@ void interpret(Weights& weights, const DitReading& reading, const Warn& warn) {
   const std::string origin = origin_of(is, reading.origin);
   weights.read_as = clock_text(origin, is, reading.origin != "auto");
   if (origin != "sit") return;
-  weights.tensors = with_reversed_clock(without_sigma(weights.tensors));
+  weights.tensors = with_reversed_clock(without_sigma(weights.tensors), reading.time_scale);
   if (warn && reading.origin == "auto")
     warn(fmt::format("{}: twice as many output channels as the latent has: taken as a SiT, whose clock is reversed (t = 1 is data) and whose second half of "
                      "channels is not used. A DiT, which predicts noise, cannot be used", weights.file.string()));
@@ -135,11 +135,11 @@ NamedTensors without_sigma(const NamedTensors& tensors) {
   return out;
 }
 
-NamedTensors with_reversed_clock(const NamedTensors& tensors) {
+NamedTensors with_reversed_clock(const NamedTensors& tensors, double time_scale) {
   NamedTensors out = tensors;
   for (auto& [name, t] : out) {
     const DType type = t.dtype() == DType::f64 ? DType::f64 : DType::f32;
-    if (name == first_time_weight) t = reversed_times(t).to(type);
+    if (name == first_time_weight) t = reversed_times(t, time_scale).to(type);
     if (name == last_weight || name == last_bias) t = affine(t.to(type), -1, 0);
   }
   return out;
@@ -164,6 +164,7 @@ Weights load_dit(const std::string& where, const DitReading& reading, const Warn
 DitConfig dit_config_of(const Weights& weights, const DitReading& reading) {
   try {
     DitConfig c = config_of_tensors(weights);
+    c.time_scale = reading.time_scale;
     if (reading.origin == "mean_flow" && weights.state == nullptr) c.shared_times = !c.mean_flow, c.mean_flow = true;
     return c;
   } catch (const FileError& e) {
