@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char *last_weight = "final_layer.linear.weight", *last_bias = "final_layer.linear.bias", *first_time_weight = "t_embedder.mlp.0.weight",
                     *second_time_weight = "r_embedder.mlp.0.weight", *second_time_weight_in_files = "h_embedder.mlp.0.weight",
-                    *class_token_weight = "cls_projectors2.weight", *position_table = "pos_embed";
+                    *class_token_weight = "cls_projectors2.weight", *position_table = "pos_embed", *sit_text = "read as SiT: its time 1 is data, reversed";
 
 struct Channels {
   std::int64_t in, out, pixels;                  // channels of latent and output; pixels of a token
@@ -80,7 +80,7 @@ void refuse_dit_by_name(const Weights& weights) {
 
 // The file's clock in words, for the line that says what was loaded.
 std::string clock_text(const std::string& origin, const Traits& is, bool given) {
-  if (origin == "sit") return "read as SiT: its time 1 is data, reversed";
+  if (origin == "sit") return sit_text;
   if (origin == "mean_flow") return is.two_times ? "read as MeanFlow: time 0 is data" : "read as an early MeanFlow with one embedding for both times: time 0 is data";
   const std::string own = is.class_token ? "read as REG: time 0 is data" : "read as REPA: time 0 is data";
   return given || is.class_token ? own : own + ", assumed (a SiT without its second half of channels and an early MeanFlow have the same tensors: set origin)";
@@ -160,6 +160,8 @@ Weights load_dit(const std::string& where, const DitReading& reading, const Warn
   }
   return weights;
 }
+
+bool is_read_as_sit(const Weights& weights) { return weights.read_as == sit_text; }
 
 DitConfig dit_config_of(const Weights& weights, const DitReading& reading) {
   try {

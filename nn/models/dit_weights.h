@@ -36,6 +36,9 @@ struct DitReading {
 // names the file: it is not of this kind, it contradicts `origin`, or it is called DiT and `origin` is auto.
 Weights load_dit(const std::string& where, const DitReading& reading, const Warn& warn);
 
+// Whether load_dit() took the weights for those of a SiT.
+bool is_read_as_sit(const Weights& weights);
+
 // Leaves out the rows of the last layer that do not belong to the velocity: a token has `channels` of them for each pixel, then as many others. No
 // change if there are no others. FileError if the tensors are not those of a DiT.
 NamedTensors without_sigma(const NamedTensors& tensors);
