@@ -38,7 +38,8 @@ void check(const SdeConfig& c) {
   if (c.calls < 2) throw ConfigError(fmt::format("the SDE sampler has {} calls: give at least 2; SiT takes 250", c.calls));
   if (!(c.scale >= 0) || !std::isfinite(c.scale)) throw ConfigError(fmt::format("the scale of the SDE sampler's diffusion is {}: give 0 or more", c.scale));
   if (!(c.last > 0 && c.last < first_time(c)))
-    throw ConfigError(fmt::format("the SDE sampler's last step begins at t = {}: give a time above 0 and below its first time, {}; SiT takes 0.04", c.last, first_time(c)));
+    throw ConfigError(fmt::format("the SDE sampler's last step begins at t = {}: give a time above 0 and below its first time, {}; SiT takes 0.04", c.last,
+                                  first_time(c)));
 }
 
 struct Slope {

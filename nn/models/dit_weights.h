@@ -5,8 +5,8 @@
 //   v(z, t) = -SiT(z, 1 - t),      an exact change of weights:
 //   W [cos((1-t) f) | sin((1-t) f)] = W' [cos(t f) | sin(t f)],  W = (C | S),  C' = C cos f + S sin f,  S' = C sin f - S cos f
 //
-// with f multiplied by the factor of times (DitConfig::time_scale, 1 in published files), for the first layer of the embedding of times, and the opposite sign of the last layer. So a file of SiT becomes an ordinary velocity when it is
-// loaded. Facts: sdvae-sit.md 2.2, 2.3, 2.5, 3.1.
+// with f multiplied by the factor of times (DitConfig::time_scale, 1 in published files), for the first layer of the embedding of times, and the
+// opposite sign of the last layer. So a file of SiT becomes an ordinary velocity when it is loaded. Facts: sdvae-sit.md 2.2, 2.3, 2.5, 3.1.
 //
 // Tensors alone do not distinguish all files. `origin` names the code that wrote a file:
 //

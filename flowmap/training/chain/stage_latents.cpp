@@ -104,7 +104,8 @@ void TrainingRun::check_given_latents(const LatentCoder& coder) const {
                                   to_string(stored.shape()), to_string(coder.stored())));
   for (std::int64_t i = 0; i < stored.count(); ++i)
     if (const std::int64_t label = stored.labels()[static_cast<std::size_t>(i)]; label < 0 || label >= recipe_.classes)
-      throw ConfigError(fmt::format("{}: latent {} has the label {}, but classes = {} allows 0 to {}: set classes to the number of labels", given, i, label, recipe_.classes, recipe_.classes - 1));
+      throw ConfigError(fmt::format("{}: latent {} has the label {}, but classes = {} allows 0 to {}: set classes to the number of labels", given, i, label, recipe_.classes,
+                                    recipe_.classes - 1));
 }
 
 // Facts about the cache that follow from the images, or from the given latents.
