@@ -57,9 +57,7 @@ SampleBatch Loader::batch(std::int64_t first, std::int64_t n) const {
     throw ShapeError(fmt::format("loader: a batch from row {} with {} rows: the first row must not be negative, the number at least 1", first, n));
   SampleBatch b;
   b.rows = options_.shuffle ? epoch_rows(s.count(), options_.seed, first, n) : rows_in_place(s.count(), first, n);
-  Shape shape{n};
-  for (const std::int64_t d : s.shape()) shape.push_back(d);
-  b.x = Tensor::empty(shape, DType::f32, Device{});
+  b.x = Tensor::empty(s.shape().rows(n), DType::f32, Device{});
   b.labels = Tensor::empty({n}, DType::i64, Device{});
   float* x = b.x.data<float>();
   const std::int64_t size = b.x.numel() / n;

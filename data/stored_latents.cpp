@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 void check_shape(const Shape& shape, const std::string& place) {
   if (shape.rank() == 3 && shape[0] % 2 == 0 && shape.numel() > 0) return;
-  throw FileError(fmt::format("{}: values of the shape {}; mean and deviation of latents have (2C, height, width)", place, to_string(shape)));
+  throw FileError(fmt::format("{}: values of the shape {}: give mean and deviation of latents, of the shape (2C, height, width)", place, to_string(shape)));
 }
 
 class FolderOfLatents : public StoredLatents {

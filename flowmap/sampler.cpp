@@ -1,5 +1,9 @@
 #include "flowmap/sampler.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cstdint>
 
 #include "flowmap/path.h"
@@ -13,9 +17,9 @@ namespace {
 Tensor at_time(double t, const Tensor& z) { return Tensor::full({z.dim(0)}, t, z.dtype()); }
 
 void check(const Grid& grid) {
-  bool falling = grid.size() >= 2;
-  for (std::size_t i = 1; i < grid.size(); ++i) falling = falling && grid[i] < grid[i - 1];
-  if (!falling) throw ConfigError("sampler: a grid must have two or more times, each below the one before");
+  if (grid.size() < 2) throw ConfigError(fmt::format("sampler: a grid of {} times: give two or more", grid.size()));
+  const auto rise = std::adjacent_find(grid.begin(), grid.end(), [](double t, double next) { return !(next < t); });
+  if (rise != grid.end()) throw ConfigError(fmt::format("sampler: time {} of the grid follows {}: give falling times", *(rise + 1), *rise));
 }
 
 // One step from time t to t1 < t.
@@ -29,10 +33,12 @@ Tensor step(const VelocityNet& v, const Tensor& z, const Labels& y, double t, do
 
 }  // namespace
 
+std::vector<std::string> solver_names() { return {"euler", "heun"}; }
+
 Solver solver_named(const std::string& name) {
   if (name == "euler") return Solver::euler;
   if (name == "heun") return Solver::heun;
-  throw ConfigError("there is no solver '" + name + "': known are euler and heun");
+  throw ConfigError(fmt::format("there is no solver '{}': known are {}", name, fmt::join(solver_names(), ", ")));
 }
 
 Grid plain_grid(int steps) {
@@ -59,7 +65,7 @@ Tensor sample_flow_map(const FlowMapNet& net, const Tensor& noise, const Labels&
 
 Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels& y, const Grid& grid) {
   check(grid);
-  if (grid.back() != 0) throw ConfigError("sampler: a consistency model's grid must end at 0");
+  if (grid.back() != 0) throw ConfigError(fmt::format("sampler: a consistency model's grid must end at 0, not at {}: add 0 to its times", grid.back()));
   const RowNoise fresh(noise);
   Tensor z = noise, x;
   for (std::size_t k = 0; k + 1 < grid.size(); ++k) {

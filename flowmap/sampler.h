@@ -4,6 +4,7 @@
 // end at 0 but at t = shift(0.001), 0.0069 for 256-pixel RAE latents, and the state at that time is the sample.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "flowmap/network.h"
@@ -23,7 +24,8 @@ Tensor sample_flow_map(const FlowMapNet& net, const Tensor& noise, const Labels&
 Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels& y, const Grid& grid);
 
 enum class Solver { euler, heun };                                   // euler makes one call per step, heun two
-Solver solver_named(const std::string& name);                        // ConfigError for another name
+std::vector<std::string> solver_names();
+Solver solver_named(const std::string& name);                        // ConfigError for a name that is not in the list
 
 // The states at all points of the grid, noise first.
 std::vector<Tensor> trajectory(const VelocityNet& v, const Tensor& noise, const Labels& y, const Grid& grid, Solver solver = Solver::euler);

@@ -1,10 +1,11 @@
 #include "flowmap/sampler_sde.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
-#include <map>
 #include <numbers>
+#include <utility>
 
 #include "flowmap/row_noise.h"
 #include "tensor/error.h"
@@ -15,10 +16,30 @@ namespace {
 
 constexpr double start_of_sbdm = 0.999;
 
+constexpr std::pair<const char*, Diffusion> diffusions[] = {{"sigma", Diffusion::sigma}, {"linear", Diffusion::sigma}, {"constant", Diffusion::constant},
+  {"sbdm", Diffusion::sbdm}, {"decreasing", Diffusion::decreasing}, {"increasing-decreasing", Diffusion::increasing_decreasing}};
+constexpr std::pair<const char*, LastStep> last_steps[] = {{"mean", LastStep::mean}, {"tweedie", LastStep::tweedie}, {"none", LastStep::none}};
+
+template <class Table> std::vector<std::string> names_in(const Table& table) {
+  std::vector<std::string> names;
+  for (const auto& entry : table) names.emplace_back(entry.first);
+  return names;
+}
+
+template <class Table> auto entry_named(const Table& table, const char* what, const std::string& name) {
+  for (const auto& entry : table)
+    if (entry.first == name) return entry.second;
+  throw ConfigError(fmt::format("there is no {} '{}': known are {}", what, name, fmt::join(names_in(table), ", ")));
+}
+
+double first_time(const SdeConfig& c) { return c.diffusion == Diffusion::sbdm ? start_of_sbdm : 1; }
+
 void check(const SdeConfig& c) {
-  if (c.calls < 2) throw ConfigError(fmt::format("the SDE sampler has {} calls; it needs at least 2", c.calls));
-  if (!(c.scale >= 0) || !std::isfinite(c.scale)) throw ConfigError(fmt::format("the SDE sampler's diffusion has the scale {}; it must be 0 or more", c.scale));
-  if (!(c.last > 0 && c.last < 1)) throw ConfigError(fmt::format("the SDE sampler's last step begins at t = {}; that must lie between 0 and 1", c.last));
+  if (c.calls < 2) throw ConfigError(fmt::format("the SDE sampler has {} calls: give at least 2; SiT takes 250", c.calls));
+  if (!(c.scale >= 0) || !std::isfinite(c.scale)) throw ConfigError(fmt::format("the scale of the SDE sampler's diffusion is {}: give 0 or more", c.scale));
+  if (!(c.last > 0 && c.last < first_time(c)))
+    throw ConfigError(fmt::format("the SDE sampler's last step begins at t = {}: give a time above 0 and below its first time, {}; SiT takes 0.04", c.last,
+                                  first_time(c)));
 }
 
 struct Slope {
@@ -32,18 +53,11 @@ Slope slope_at(const VelocityNet& v, const Tensor& z, const Labels& y, double t,
 
 }  // namespace
 
-Diffusion diffusion_named(const std::string& name) {
-  static const std::map<std::string, Diffusion> known{{"sigma", Diffusion::sigma}, {"linear", Diffusion::sigma}, {"constant", Diffusion::constant},
-    {"sbdm", Diffusion::sbdm}, {"decreasing", Diffusion::decreasing}, {"increasing-decreasing", Diffusion::increasing_decreasing}};
-  if (const auto at = known.find(name); at != known.end()) return at->second;
-  throw ConfigError("there is no diffusion '" + name + "': known are sigma, linear, constant, sbdm, decreasing and increasing-decreasing");
-}
+std::vector<std::string> diffusion_names() { return names_in(diffusions); }
+Diffusion diffusion_named(const std::string& name) { return entry_named(diffusions, "diffusion", name); }
 
-LastStep last_step_named(const std::string& name) {
-  static const std::map<std::string, LastStep> known{{"mean", LastStep::mean}, {"tweedie", LastStep::tweedie}, {"none", LastStep::none}};
-  if (const auto at = known.find(name); at != known.end()) return at->second;
-  throw ConfigError("there is no last step '" + name + "': known are mean, tweedie and none");
-}
+std::vector<std::string> last_step_names() { return names_in(last_steps); }
+LastStep last_step_named(const std::string& name) { return entry_named(last_steps, "last step", name); }
 
 double diffusion_at(Diffusion form, double t) {
   switch (form) {
@@ -59,7 +73,7 @@ double diffusion_at(Diffusion form, double t) {
 Tensor sample_sde(const VelocityNet& v, const Tensor& noise, const Labels& y, const SdeConfig& config) {
   check(config);
   const RowNoise fresh(noise);
-  const double start = config.diffusion == Diffusion::sbdm ? start_of_sbdm : 1;
+  const double start = first_time(config);
   const std::int64_t steps = config.calls - 1;
   const double h = (start - config.last) / static_cast<double>(steps);
   Tensor z = noise;

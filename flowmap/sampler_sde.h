@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "flowmap/network.h"
 
@@ -22,7 +23,8 @@ enum class Diffusion {
   increasing_decreasing,                    // sin(pi t)^2
 };
 inline constexpr const char* usual_diffusion = "sigma";
-Diffusion diffusion_named(const std::string& name);     // "sigma", "linear", "constant", "sbdm", "decreasing", "increasing-decreasing"; ConfigError otherwise
+std::vector<std::string> diffusion_names();              // the names, with SiT's "linear" for sigma
+Diffusion diffusion_named(const std::string& name);      // ConfigError for a name that is not in the list
 double diffusion_at(Diffusion form, double t);
 
 // What the last step, from t = `last` to 0, does without noise.
@@ -32,7 +34,8 @@ enum class LastStep {
   none,                                     // leaves the sample at t = `last`
 };
 
-LastStep last_step_named(const std::string& name);       // "mean", "tweedie", "none"; ConfigError otherwise
+std::vector<std::string> last_step_names();
+LastStep last_step_named(const std::string& name);       // ConfigError for a name that is not in the list
 
 struct SdeConfig {
   Diffusion diffusion = Diffusion::sigma;
@@ -43,7 +46,7 @@ struct SdeConfig {
 };
 
 // noise (B, ...). The added noise follows from each row's own, so a sample is the same in any batch. ConfigError: calls < 2, a negative scale, or `last`
-// not between 0 and 1.
+// not between 0 and the first time, which is 1, or 0.999 for sbdm.
 Tensor sample_sde(const VelocityNet& v, const Tensor& noise, const Labels& y, const SdeConfig& config = {});
 
 }  // namespace fm

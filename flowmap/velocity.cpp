@@ -1,5 +1,7 @@
 #include "flowmap/velocity.h"
 
+#include <fmt/format.h>
+
 #include "autodiff/rules/linear.h"
 #include "nn/config/visit.h"
 #include "tensor/error.h"
@@ -39,10 +41,11 @@ VelocitySource velocity_source(const std::string& name, const VelocityNet& v) {
 
 namespace {
 
-// 1 where t is in the interval: (B) in f64.
+// 1 where t is in the interval: (B) in f64. The bounds are rounded to the type of t: in f64 the end 0.8 of an interval would exclude the f32 time 0.8, which is
+// larger.
 Tensor in_interval(const Tensor& t, Interval interval) {
-  const Tensor at = t.to(DType::f64), low = Tensor::scalar(interval.low, DType::f64), high = Tensor::scalar(interval.high, DType::f64);
-  return (1.0 - less(at, low)) * (1.0 - greater(at, high));
+  const Tensor low = Tensor::scalar(interval.low, t.dtype()), high = Tensor::scalar(interval.high, t.dtype());
+  return (1.0 - less(t, low).to(DType::f64)) * (1.0 - greater(t, high).to(DType::f64));
 }
 
 // Returns in_interval() as a column, or an undefined tensor if no row is inside. On a GPU the result is always defined, because the check would wait for
@@ -62,6 +65,15 @@ Tensor guided_rows(const Var& z, const Var& t, double scale, Interval interval) 
 }
 
 }  // namespace
+
+void check_guidance(const SelfGuidance& guidance, const LabelDropout& labels, const std::string& keys) {
+  const auto [low, high] = guidance.interval;
+  if (low > high)
+    throw ConfigError(fmt::format("{0}.low = {1} is above {0}.high = {2}: no time would be guided. Lower the first or raise the second", keys, low, high));
+  if (guidance.of_null() != 0 && labels.probability == 0)
+    throw ConfigError(fmt::format("{0}.omega gives the network's velocity without a label the share {1:.3g} of the targets, and with {0}.labels.probability = 0 the network "
+                                  "never learns it: raise the probability (0.1)", keys, guidance.of_null()));
+}
 
 OwnVelocities own_velocities(const VelocityNet& v, const PathBatch& p, const SelfGuidance& guidance) {
   if (!p.y.defined()) throw ConfigError("guidance inside a target needs labels, and this batch has none");

@@ -20,7 +20,7 @@ VelocitySource velocity_source(const std::string& name, const VelocityNet& teach
 // The teacher's share of w in the source of this name: 1, 0 or L. ConfigError for another name.
 double teacher_share(const std::string& name);
 
-// Guidance acts where low <= t <= high.
+// Guidance acts where low <= t <= high, with the bounds rounded to the type of t.
 struct Interval {
   double low = 0, high = 1;
 };
@@ -37,6 +37,10 @@ struct SelfGuidance {
   bool acts() const { return kappa != 0 || of_null() != 0; }
   double calls() const { return (kappa != 0 ? 1 : 0) + (of_null() != 0 ? 1 : 0); }       // calls of the trained network, each on all rows
 };
+
+// ConfigError if the interval is empty, or if w contains the network's velocity without a label and no label is ever dropped. `keys`: the objective's path in
+// the config, whose settings low, high and labels.probability the message names.
+void check_guidance(const SelfGuidance& guidance, const LabelDropout& labels, const std::string& keys);
 
 // The network's own velocities at all points, with and without labels, computed in one call and without history. A velocity whose factor in w is 0 stays
 // undefined. ConfigError for a batch without labels.

@@ -45,6 +45,12 @@ Shape Shape::with(int i, std::int64_t d) const {
   return s;
 }
 
+Shape Shape::rows(std::int64_t n) const {
+  Shape s{n};
+  for (const std::int64_t d : *this) s.push_back(d);
+  return s;
+}
+
 bool Shape::operator==(const Shape& other) const { return rank_ == other.rank_ && std::equal(begin(), end(), other.begin()); }
 
 Strides row_major_strides(const Shape& shape) {

@@ -27,6 +27,7 @@ class Shape {
   void push_back(std::int64_t d);       // throws ShapeError beyond max_rank
   Shape without(int i) const;           // the shape with dimension i left out
   Shape with(int i, std::int64_t d) const;
+  Shape rows(std::int64_t n) const;     // the shape of n rows of this shape: n, then its dimensions
   bool operator==(const Shape& other) const;
 
  private:

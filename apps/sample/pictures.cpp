@@ -48,7 +48,7 @@ void check_settings(const fs::path& folder, const Settings& settings) {
   }
   std::string there = read_file(file);
   while (!there.empty() && there.back() == '\n') there.pop_back();
-  if (there != settings.line && there != settings.before)
+  if (there != settings.line && std::find(settings.before.begin(), settings.before.end(), there) == settings.before.end())
     throw ConfigError(fmt::format("--pngs {} contains images of other settings ({}; requested: {}): take another folder", folder.string(),
                                   there, settings.line));
 }

@@ -22,7 +22,8 @@ struct PictureConfig {
     v("batch", batch, "number of samples generated at a time; 0: chosen by their size", range(0, 1e6), flag("batch"));
     v("labels", labels, "classes of the samples: equal (all in turn), random, or numbers or names to take in turn: 207,otter",
       flag("class"), basic());
-    v("rounding", rounding, "rounding of a channel in [0, 255] to 8 bits: truncate or nearest; auto: nearest for images of a VAE, else truncate, as for the published scores",
+    v("rounding", rounding,
+      "rounding of a channel in [0, 255] to 8 bits: truncate or nearest; auto: that of the code that published the weights; for a run nearest if it has a VAE, else truncate",
       one_of({"auto", "truncate", "nearest"}));
     v("pngs", pngs, "folder for %06d.png, by the number of the sample; files that exist are kept", flag("pngs"), basic(), value_as("DIR"));
     v("npz", npz, "file for the samples under the key arr_0: uint8 images (N, H, W, C), or f32 values of samples that are not images; empty: none",
@@ -44,9 +45,10 @@ std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t firs
 // Before the work: refuses a name with another ending, makes its folder, and removes temporary files of killed commands. ConfigError, FileError.
 void prepare_file(const char* flag, const std::string& file, const std::string& ending);
 
-// The settings that decide the images, in one line: weights, seed, classes, calls, guidance. `before`: the line that earlier builds wrote.
+// The settings that decide the images, in one line: weights, seed, classes, calls, guidance. `before`: lines that earlier builds wrote.
 struct Settings {
-  std::string line, before;
+  std::string line;
+  std::vector<std::string> before = {};
 };
 
 // Generates missing images and writes the files. A folder of PNGs keeps the settings in its samples.txt; ConfigError for one with images

@@ -29,7 +29,7 @@ struct CmtConfig {
       "random shift of the grid's inner points at each training step: jitter / 2 is the largest shift, as a share of the distance to the next point; 0: a "
       "fixed grid, as published",
       range(0, 1));
-    v("solver", solver, "solver of the teacher's ODE", one_of({"euler", "heun"}));
+    v("solver", solver, "solver of the teacher's ODE", ChoiceRule{solver_names()});
     v("labels", labels, "label dropout");
     v("metric", metric, "metric from residual to loss");
     v("compat", compat, "switches for the places where MF-RAE's released code departs from its paper");

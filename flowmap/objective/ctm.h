@@ -27,7 +27,7 @@ struct CtmConfig {
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("solver", solver, "solver of the teacher's ODE between t and m", one_of({"euler", "heun"}));
+    v("solver", solver, "solver of the teacher's ODE between t and m", ChoiceRule{solver_names()});
     v("solver_steps", solver_steps, "solver steps from t to m, equally many on each row", range(1, 10000));
     v("diagonal_weight", diagonal_weight, "c in the weight c (t^2 + (1-t)^2) of rows with s = t", at_least(0));
     v("target_decay", target_decay, "decay of the averaged, frozen weights that make targets and jumps to data; 0: a frozen copy of the last step's weights",

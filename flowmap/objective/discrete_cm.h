@@ -12,6 +12,7 @@
 #pragma once
 
 #include "flowmap/objective/entry.h"
+#include "flowmap/sampler.h"
 
 namespace fm {
 
@@ -77,7 +78,7 @@ struct CdConfig : DiscreteCmConfig {
   CdConfig() { first_points = last_points = 18, target_decay = 0.95; }
   template <class V> void visit(V&& v) {
     DiscreteCmConfig::visit(v);
-    v("solver", solver, "solver of the teacher's step to the neighboring point", one_of({"euler", "heun"}));
+    v("solver", solver, "solver of the teacher's step to the neighboring point", ChoiceRule{solver_names()});
   }
   static constexpr std::string_view name = "cd", says = "consistency distillation: neighboring points of a teacher's trajectory jump to the same place";
   Needs needs() const;

@@ -26,8 +26,7 @@ ObjectiveLoss GuidedMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) c
 }
 
 void GuidedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
-  if (low > high)
-    throw ConfigError(fmt::format("{}.low = {} is above {}.high = {}: no time would be guided. Lower the first or raise the second", keys, low, keys, high));
+  check_guidance(guidance(), labels, keys);
 }
 
 GuidedMeanFlowConfig GuidedMeanFlowConfig::published() {

@@ -29,7 +29,7 @@ struct GuidedMeanFlowConfig : MeanFlowConfig {
   Needs needs() const;
   Claims claims() const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
-  // ConfigError if low > high.
+  // ConfigError as check_guidance().
   void check(const std::string& keys, std::int64_t steps) const;
 };
 

@@ -51,8 +51,7 @@ Claims ImprovedMeanFlowConfig::claims() const {
 }
 
 void ImprovedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
-  if (low > high)
-    throw ConfigError(fmt::format("{}.low = {} is above {}.high = {}: no time would be guided. Lower the first or raise the second", keys, low, keys, high));
+  check_guidance(guidance(), labels, keys);
   if (through_derivative && derivative.kind != "jvp")
     throw ConfigError(fmt::format("{}.derivative.kind = {}: gradients can pass only through an exact derivative: choose jvp, or set {}.through_derivative = false",
                                   keys, derivative.kind, keys));

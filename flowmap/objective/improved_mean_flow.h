@@ -42,7 +42,7 @@ struct ImprovedMeanFlowConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  // ConfigError if through_derivative is set and the derivative is a finite difference, or if low > high.
+  // ConfigError if through_derivative is set and the derivative is a finite difference, and as check_guidance().
   void check(const std::string& keys, std::int64_t steps) const;
 };
 

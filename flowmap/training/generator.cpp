@@ -1,8 +1,10 @@
 #include "flowmap/training/generator.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "flowmap/draws.h"
 #include "flowmap/metrics/frechet.h"
@@ -69,10 +71,23 @@ LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps) {
   };
 }
 
+namespace {
+
+constexpr std::pair<const char*, TeacherSolver> teacher_solvers[] = {
+    {"euler", TeacherSolver::euler}, {"heun", TeacherSolver::heun}, {"dopri5", TeacherSolver::dopri5}, {"sde", TeacherSolver::sde}};
+
+}  // namespace
+
+std::vector<std::string> teacher_solver_names() {
+  std::vector<std::string> names;
+  for (const auto& solver : teacher_solvers) names.emplace_back(solver.first);
+  return names;
+}
+
 TeacherSolver teacher_solver_named(const std::string& name) {
-  if (name == "dopri5") return TeacherSolver::dopri5;
-  if (name == "sde") return TeacherSolver::sde;
-  return solver_named(name) == Solver::heun ? TeacherSolver::heun : TeacherSolver::euler;
+  for (const auto& [known, solver] : teacher_solvers)
+    if (name == known) return solver;
+  throw ConfigError(fmt::format("there is no solver '{}': known are {}", name, fmt::join(teacher_solver_names(), ", ")));
 }
 
 LatentGenerator velocity_generator(VelocityNet v, int steps, double shift, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work, const SdeConfig& sde) {

@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "data/image.h"
 #include "flowmap/network.h"
@@ -52,7 +54,8 @@ LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps = Jumps:
 // How a teacher makes samples: by steps of Euler's or Heun's method on a grid, by a solver that chooses its own steps down to t = 0 (sample_adaptive), or
 // by the SDE of SiT (sample_sde).
 enum class TeacherSolver { euler, heun, dopri5, sde };
-TeacherSolver teacher_solver_named(const std::string& name);         // ConfigError for another name
+std::vector<std::string> teacher_solver_names();
+TeacherSolver teacher_solver_named(const std::string& name);         // ConfigError for a name that is not in the list
 
 // The work of dopri5 over all batches of a generator: calls of the velocity, accepted and rejected steps.
 struct AdaptiveWork {

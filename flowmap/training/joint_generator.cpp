@@ -7,20 +7,11 @@
 #include "tensor/ops/copy.h"
 
 namespace fm {
-namespace {
-
-Shape rows_of(std::int64_t rows, const Shape& sample) {
-  Shape out{rows};
-  for (const std::int64_t n : sample) out.push_back(n);
-  return out;
-}
-
-}  // namespace
 
 VelocityNet on_joined_rows(JointVelocityNet net, Shape z, Shape k) {
   return [net = std::move(net), z = std::move(z), k = std::move(k)](const Var& rows, const Var& t, const Labels& y) {
     const std::int64_t n = rows.dim(0), end = z.numel();
-    const auto velocities = net(reshape(slice(rows, 1, 0, end), rows_of(n, z)), reshape(slice(rows, 1, end, end + k.numel()), rows_of(n, k)), t, y);
+    const auto velocities = net(reshape(slice(rows, 1, 0, end), z.rows(n)), reshape(slice(rows, 1, end, end + k.numel()), k.rows(n)), t, y);
     return concat({reshape(velocities.first, {n, end}), reshape(velocities.second, {n, k.numel()})}, 1);
   };
 }
@@ -29,7 +20,7 @@ LatentGenerator first_of_joined(LatentGenerator joined, Shape z, Shape k) {
   return [joined = std::move(joined), z = std::move(z), k = std::move(k)](const Tensor& noise, const Labels& y) {
     const std::int64_t n = noise.dim(0), end = z.numel();
     const Tensor beside = RowNoise(noise).beside(k).reshape({n, k.numel()});
-    return joined(concat(std::vector<Tensor>{noise.reshape({n, end}), beside}, 1), y).slice(1, 0, end).contiguous().reshape(rows_of(n, z));
+    return joined(concat(std::vector<Tensor>{noise.reshape({n, end}), beside}, 1), y).slice(1, 0, end).contiguous().reshape(z.rows(n));
   };
 }
 

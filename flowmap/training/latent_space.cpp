@@ -53,7 +53,7 @@ Tensor LatentSpace::decode(const Tensor& latents) const {
 std::string LatentSpace::decoding() const {
   std::string line;
   if (coder_.decoder) line = "decoder " + coder_.decoder();
-  if (statistics_.defined()) line += (line.empty() ? "stats " : " stats ") + checksum({{"var", statistics_.variance}});
+  if (statistics_.defined()) line += (line.empty() ? "stats " : " stats ") + checksum(statistics_);
   return line;
 }
 

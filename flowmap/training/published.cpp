@@ -24,6 +24,11 @@ void refuse_settings_of_teacher(const DrawConfig& draw, bool weak) {
   if (draw.guidance != 1 || weak) throw ConfigError("guidance is for a teacher, but this --dit is a flow map, which learned its guidance: leave --guidance and --weak out");
 }
 
+void refuse_weak_without_guidance(const PublishedConfig& config, const DrawConfig& draw) {
+  if (!config.weak.empty() && draw.guidance == 1)
+    throw ConfigError(fmt::format("--weak {} needs --guidance above 1, the scale of autoguidance (1.42 in RAE's samples): give it, or leave --weak out", config.weak));
+}
+
 namespace {
 
 // Refuses a flow map that cannot be sampled by jumps in this number of calls. A checkpoint of this program records which jumps were trained. Bare files and
@@ -73,8 +78,8 @@ void refuse_settings_of_sit(const PublishedConfig& c, Layout layout) {
   if (!c.vae.empty() && layout == Layout::dit_dh)
     throw ConfigError(fmt::format("--vae decodes the latents of a SiT, REPA, REG or MeanFlow, but --dit {} is {}: give --decoder and --stats in its place", c.dit, name_of(layout)));
   if (!c.vae.empty() && layout != Layout::other) throw FileError(fmt::format("{}: no network for --dit in this file: it is {}", c.dit, name_of(layout)));
-  if (c.origin != "auto" || c.latent_scale != 0 || c.tile != 0)
-    throw ConfigError(fmt::format("--origin, --latent-scale and --tile are for a SiT, REPA, REG or MeanFlow, but --dit {} is {}: leave them out", c.dit, name_of(layout)));
+  if (c.origin != "auto" || c.latent_scale != 0 || c.tile != 0 || c.latent_size != PublishedConfig().latent_size)
+    throw ConfigError(fmt::format("--origin, --latent-scale, --latent-size and --tile are for a SiT, REPA, REG or MeanFlow, but --dit {} is {}: leave them out", c.dit, name_of(layout)));
 }
 
 std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& warn, const Say& say) {
@@ -131,6 +136,7 @@ Source open_published(const PublishedConfig& config, const DrawConfig& draw, con
     m->stats = load_stats(config.stats, warn);
     say(fmt::format("statistics: latents {}, {}", to_string(m->stats.variance.shape()), config.stats));
   }
+  if (!m->dit.two_times()) refuse_weak_without_guidance(config, draw);
   if (!config.weak.empty()) m->weak = open_dit("weak teacher", config.weak, config.precision, draw.calls, warn, say);
   check_fit(*m, config);
   const bool half = config.pixels == "half" || m->decoder->config.image_channels == 1;

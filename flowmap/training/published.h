@@ -25,16 +25,18 @@ struct PublishedConfig {
       flag("dit"), basic(), value_as("PATH"));
     v("decoder", decoder, "weights of the RAE decoder for the latents of a DiT^DH", flag("decoder"), basic(), value_as("PATH"));
     v("vae", vae, "weights of the AutoencoderKL (SD-VAE) for the latents of a SiT, REPA, REG or MeanFlow", flag("vae"), basic(), value_as("PATH"));
-    v("latent_scale", latent_scale, "factor of the latents of --vae, which are divided by it; 0: 1 if --stats is given, else from config.json beside the file, else 0.18215", flag("latent-scale"),
-      at_least(0));
+    v("latent_scale", latent_scale,
+      "factor of the latents of --vae: samples are divided by it, with --stats after the statistics are applied; 0: 1 if --stats is given, else from config.json "
+      "beside the file, else 0.18215", flag("latent-scale"), at_least(0));
     v("origin", origin,
       "code that wrote the file --dit, if its tensors leave it open: sit (time 1 is data), repa (time 0 is data; also REG), mean_flow; auto: decided by the tensors", flag("origin"),
       ChoiceRule{dit_origins()});
     v("tile", tile, "side of the tiles, in positions of the latent, that --vae decodes one by one, so that large images take less memory; colors can differ slightly; 0: all at once",
       range(0, 65536), flag("tile"));
     v("latent_size", latent_size, "side of the latents of a Flax file, which does not contain it", flag("latent-size"), range(1, 4096));
-    v("stats", stats, "variance and mean of the latents (stat.pt), with --vae in place of its scale; none: the model was trained on latents that were not normalized", flag("stats"),
-      value_as("FILE"));
+    v("stats", stats,
+      "variance and mean of the latents (stat.pt), with --vae in place of its scale; the word none, for a DiT^DH: it was trained on latents that were not normalized",
+      flag("stats"), value_as("FILE"));
     v("weak", weak, "weights of a smaller teacher, for autoguidance in place of the null label", flag("weak"), value_as("PATH"));
     v("pixels", pixels, "normalization of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
     v("precision", precision, "number format of the blocks: f32, or bf16 with weights of half the size", one_of({"f32", "bf16"}),
@@ -66,7 +68,8 @@ struct Source {
 };
 
 // `say` receives a line for each loaded model. FileError if files do not exist (it names all of them), cannot be read or do not fit together. ConfigError if
-// --decoder or --stats is missing, for guidance of a flow map, and for a number of calls that the flow map was not trained for.
+// --decoder or --stats is missing, for options that these files do not use, for guidance of a flow map, and for a number of calls that the flow map was not
+// trained for.
 Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const std::function<void(const std::string&)>& say);
 
 }  // namespace fm

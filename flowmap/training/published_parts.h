@@ -41,6 +41,9 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
   return model;
 }
 
+// Refuses a weak teacher that guidance of scale 1 would not use: ConfigError.
+void refuse_weak_without_guidance(const PublishedConfig& config, const DrawConfig& draw);
+
 // Settings of a teacher's solver, which a flow map does not have: ConfigError. `weak`: whether --weak is given.
 void refuse_settings_of_teacher(const DrawConfig& draw, bool weak);
 

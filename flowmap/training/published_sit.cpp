@@ -14,6 +14,7 @@
 #include "nn/backbones/dit.h"
 #include "nn/models/autoencoder_kl.h"
 #include "nn/models/dit_weights.h"
+#include "nn/models/published_names.h"
 #include "nn/models/published_weights.h"
 #include "tensor/narrow.h"
 #include "tensor/ops/elementwise.h"
@@ -30,12 +31,20 @@ struct SitModels {
   double scale = published_scale;
   std::int64_t tile = 0;
   LatentStats stats;
+  Rounding rounding = Rounding::truncate;
 };
 
-void check_sit_files(const PublishedConfig& c) {
+// Refuses options of other files, and names the files that are missing. `flax`: the layout of --dit.
+void check_sit_files(const PublishedConfig& c, bool flax) {
   if (!c.decoder.empty())
     throw ConfigError(fmt::format("--decoder is for the latents of a DiT^DH, but --dit {} is a SiT, REPA, REG or MeanFlow: give --vae FILE, the AutoencoderKL that decodes its latents",
                                   c.dit));
+  if (const PublishedConfig plain; c.pixels != plain.pixels || c.decoder_heads != plain.decoder_heads)
+    throw ConfigError(fmt::format("--pixels and --decoder-heads are for the decoder of a DiT^DH, but --dit {} is a SiT, REPA, REG or MeanFlow: leave them out", c.dit));
+  if (!flax && c.latent_size != PublishedConfig().latent_size)
+    throw ConfigError(fmt::format("--latent-size {}: only Flax files lack the side of their latents, and --dit {} has it: leave --latent-size out", c.latent_size, c.dit));
+  if (c.stats == "none")
+    throw ConfigError("--stats none: latents of --vae have a scale in place of statistics: leave --stats out, or, for a network of latents without a scale, give --latent-scale 1");
   if (c.vae.empty())
     throw ConfigError(fmt::format("--dit {} is a SiT, REPA, REG or MeanFlow and needs --vae: the AutoencoderKL that turns its latents into images", c.dit));
 }
@@ -45,6 +54,12 @@ void refuse_checkpoint(const char* flag, const std::string& where, const Weights
   if (weights.state == nullptr) return;
   throw ConfigError(fmt::format("{} {}: a checkpoint of a run, whose config sets heads, groups of norms, and the scales of times and latents, which tensors do not "
                                 "show: sample it with --out RUN, the run's folder", flag, where));
+}
+
+bool is_flax_file(const std::string& dit) {
+  const Weights weights = load_weights(dit, {});
+  refuse_checkpoint("--dit", dit, weights);
+  return layout_of(weights.tensors) == Layout::flax_dit;
 }
 
 // What the tensors of a network of another width than the published ones leave open, for the line that says what was loaded.
@@ -58,20 +73,26 @@ std::string assumed_groups(const AutoencoderKLConfig& c) {
   return c.widths == AutoencoderKLConfig().widths ? "" : fmt::format(", {} groups of norms assumed", c.groups);
 }
 
-Network open_net(const char* flag, const std::string& role, const std::string& file, const PublishedConfig& c, const Warn& warn, const Say& say) {
-  const DitReading reading{c.origin, c.latent_size};
-  Weights weights = load_dit(file, reading, warn);
+DitReading reading_of(const PublishedConfig& c) { return {c.origin, c.latent_size}; }
+
+Weights read_net(const char* flag, const std::string& file, const PublishedConfig& c, const Warn& warn) {
+  Weights weights = load_dit(file, reading_of(c), warn);
   refuse_checkpoint(flag, file, weights);
-  DitConfig config = dit_config_of(weights, reading);
+  return weights;
+}
+
+Network net_of(const std::string& role, Weights weights, const PublishedConfig& c, const Say& say) {
+  DitConfig config = dit_config_of(weights, reading_of(c));
   config.precision = c.precision;
   return Network(std::shared_ptr<Dit>(model_of<Dit>(role, std::move(weights), config, size_text(config) + assumed_heads(config), say)));
 }
 
-bool has_stats(const PublishedConfig& c) { return !c.stats.empty() && c.stats != "none"; }
+// As the code that wrote the file (sdvae-sit.md 1.1): SiT and the Flax code of MeanFlow round to nearest; REPA, REG and the PyTorch codes of MeanFlow truncate.
+Rounding published_rounding(const Weights& weights, bool flax) { return flax || is_read_as_sit(weights) ? Rounding::nearest : Rounding::truncate; }
 
 double scale_of(const PublishedConfig& c, const std::filesystem::path& file) {
   if (c.latent_scale > 0) return c.latent_scale;
-  if (has_stats(c)) return 1;                                // they scale the autoencoder's own latents
+  if (!c.stats.empty()) return 1;                                // they scale the autoencoder's own latents
   const std::optional<double> own = scaling_factor_beside(file);
   if (own && std::abs(*own - published_scale) > 1e-9)
     throw FileError(fmt::format("{}: its config.json has scaling_factor {}, but latents of SiT, REPA, REG and MeanFlow have {}: this is another autoencoder, such as "
@@ -150,13 +171,16 @@ std::int64_t decoder_bytes(const AutoencoderKLConfig& c, std::int64_t latent_sid
 }  // namespace
 
 Source open_published_sit(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const Say& say) {
-  refuse_checkpoint("--dit", config.dit, load_weights(config.dit, {}));       // before files are asked for, which a run does not need
-  check_sit_files(config);
+  const bool flax = is_flax_file(config.dit);                                // refuses a checkpoint before files are asked for, which a run does not need
+  check_sit_files(config, flax);
   const auto m = std::make_shared<SitModels>();
-  m->net = open_net("--dit", weights_part::dit, config.dit, config, warn, say);
+  Weights weights = read_net("--dit", config.dit, config, warn);
+  m->rounding = published_rounding(weights, flax);
+  m->net = net_of(weights_part::dit, std::move(weights), config, say);
   open_vae(*m, config, warn, say);
-  if (has_stats(config)) m->stats = load_stats(config.stats, warn);
-  if (!config.weak.empty()) m->weak = open_net("--weak", "weak teacher", config.weak, config, warn, say);
+  if (!config.stats.empty()) m->stats = load_stats(config.stats, warn);
+  if (!m->net.two_times()) refuse_weak_without_guidance(config, draw);
+  if (!config.weak.empty()) m->weak = net_of("weak teacher", read_net("--weak", config.weak, config, warn), config, say);
   check_sit_fit(*m, config);
   const DitConfig& c = sit_config_of(m->net);
   Source source;
@@ -170,7 +194,7 @@ Source open_published_sit(const PublishedConfig& config, const DrawConfig& draw,
     return line;
   };
   source.bytes_a_sample = activation_bytes(c, 1).one_block + decoder_bytes(m->vae->config, config.tile > 0 ? std::min(config.tile, c.input_size) : c.input_size);
-  source.rounding = Rounding::nearest;
+  source.rounding = m->rounding;
   return source;
 }
 

@@ -47,8 +47,7 @@ std::vector<std::uint8_t> read_bytes(const SampleSource& source, const Rows& row
 }
 
 Tensor as_samples(const std::vector<std::uint8_t>& bytes, std::int64_t n, const SampleSource& source) {
-  Shape all{n};
-  for (const std::int64_t d : source.shape()) all.push_back(d);
+  const Shape all = source.shape().rows(n);
   if (source.dtype() == DType::u8) return Tensor::from(bytes, all).to(DType::f32) / 255.0;
   const Tensor out = Tensor::empty(all, DType::f32, Device{});
   std::memcpy(out.data<float>(), bytes.data(), bytes.size());

@@ -44,7 +44,7 @@ void DitBackbone::complete(const Dit& map, Weights& teacher) {
 }
 
 Weights DitBackbone::read(const DitConfig& config, const std::string& where, const Warn& warn) {
-  const DitReading reading{config.origin, config.input_size};
+  const DitReading reading{config.origin, config.input_size, config.time_scale};
   Weights weights = load_dit(where, reading, warn);
   if (const std::int64_t numbers = class_token_of(weights.tensors); numbers > 0)
     throw FileError(fmt::format("{}: a REG network, whose velocity takes the noised class token of the image ({} numbers of DINOv2) beside the latent. Batches of a training "

@@ -153,8 +153,7 @@ Var DitDh::operator()(const Var& x, const Var& s, const Var& t, const Tensor& la
 // `early` and `late` are the embedded times of early and late blocks: the same embedding unless late_s is on.
 Var DitDh::forward(const Var& x, const Var& early, const Var& late, const Tensor& labels) const {
   const std::int64_t b = early.dim(0);
-  Shape wanted{b};
-  for (const std::int64_t d : config.input_shape()) wanted.push_back(d);
+  const Shape wanted = config.input_shape().rows(b);
   if (x.shape() != wanted) throw ShapeError("DitDh: the input has shape " + to_string(x.shape()) + ", but must have shape " + to_string(wanted));
   const Tensor y = labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder.null_label()), DType::i64);
   const DType type = block_type(config.precision, x), stream = x.dtype();

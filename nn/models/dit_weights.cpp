@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char *last_weight = "final_layer.linear.weight", *last_bias = "final_layer.linear.bias", *first_time_weight = "t_embedder.mlp.0.weight",
                     *second_time_weight = "r_embedder.mlp.0.weight", *second_time_weight_in_files = "h_embedder.mlp.0.weight",
-                    *class_token_weight = "cls_projectors2.weight", *position_table = "pos_embed";
+                    *class_token_weight = "cls_projectors2.weight", *position_table = "pos_embed", *sit_text = "read as SiT: its time 1 is data, reversed";
 
 struct Channels {
   std::int64_t in, out, pixels;                  // channels of latent and output; pixels of a token
@@ -38,11 +38,11 @@ Tensor velocity_rows(const Tensor& t, const Channels& c) {
 }
 
 // W' of dit_weights.h.
-Tensor reversed_times(const Tensor& weight) {
+Tensor reversed_times(const Tensor& weight, double time_scale) {
   constexpr std::int64_t n = TimestepEmbedding::count;
   if (weight.rank() != 2 || weight.dim(1) != 2 * n)
     throw FileError(fmt::format("{} has shape {}: it must have a column for the cosine and the sine of each of {} frequencies", first_time_weight, to_string(weight.shape()), n));
-  const Tensor w = weight.to(DType::f64), f = TimestepEmbedding::base_frequencies().to(weight.device()).unsqueeze(0);
+  const Tensor w = weight.to(DType::f64), f = TimestepEmbedding::base_frequencies().to(weight.device()).unsqueeze(0) * time_scale;
   const Tensor c = w.slice(1, 0, n), s = w.slice(1, n, 2 * n);
   return concat(std::vector<Tensor>{c * cos(f) + s * sin(f), c * sin(f) - s * cos(f)}, 1);
 }
@@ -80,7 +80,7 @@ void refuse_dit_by_name(const Weights& weights) {
 
 // The file's clock in words, for the line that says what was loaded.
 std::string clock_text(const std::string& origin, const Traits& is, bool given) {
-  if (origin == "sit") return "read as SiT: its time 1 is data, reversed";
+  if (origin == "sit") return sit_text;
   if (origin == "mean_flow") return is.two_times ? "read as MeanFlow: time 0 is data" : "read as an early MeanFlow with one embedding for both times: time 0 is data";
   const std::string own = is.class_token ? "read as REG: time 0 is data" : "read as REPA: time 0 is data";
   return given || is.class_token ? own : own + ", assumed (a SiT without its second half of channels and an early MeanFlow have the same tensors: set origin)";
@@ -102,7 +102,7 @@ void interpret(Weights& weights, const DitReading& reading, const Warn& warn) {
   const std::string origin = origin_of(is, reading.origin);
   weights.read_as = clock_text(origin, is, reading.origin != "auto");
   if (origin != "sit") return;
-  weights.tensors = with_reversed_clock(without_sigma(weights.tensors));
+  weights.tensors = with_reversed_clock(without_sigma(weights.tensors), reading.time_scale);
   if (warn && reading.origin == "auto")
     warn(fmt::format("{}: twice as many output channels as the latent has: taken as a SiT, whose clock is reversed (t = 1 is data) and whose second half of "
                      "channels is not used. A DiT, which predicts noise, cannot be used", weights.file.string()));
@@ -135,11 +135,11 @@ NamedTensors without_sigma(const NamedTensors& tensors) {
   return out;
 }
 
-NamedTensors with_reversed_clock(const NamedTensors& tensors) {
+NamedTensors with_reversed_clock(const NamedTensors& tensors, double time_scale) {
   NamedTensors out = tensors;
   for (auto& [name, t] : out) {
     const DType type = t.dtype() == DType::f64 ? DType::f64 : DType::f32;
-    if (name == first_time_weight) t = reversed_times(t).to(type);
+    if (name == first_time_weight) t = reversed_times(t, time_scale).to(type);
     if (name == last_weight || name == last_bias) t = affine(t.to(type), -1, 0);
   }
   return out;
@@ -161,9 +161,12 @@ Weights load_dit(const std::string& where, const DitReading& reading, const Warn
   return weights;
 }
 
+bool is_read_as_sit(const Weights& weights) { return weights.read_as == sit_text; }
+
 DitConfig dit_config_of(const Weights& weights, const DitReading& reading) {
   try {
     DitConfig c = config_of_tensors(weights);
+    c.time_scale = reading.time_scale;
     if (reading.origin == "mean_flow" && weights.state == nullptr) c.shared_times = !c.mean_flow, c.mean_flow = true;
     return c;
   } catch (const FileError& e) {

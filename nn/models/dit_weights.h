@@ -5,8 +5,8 @@
 //   v(z, t) = -SiT(z, 1 - t),      an exact change of weights:
 //   W [cos((1-t) f) | sin((1-t) f)] = W' [cos(t f) | sin(t f)],  W = (C | S),  C' = C cos f + S sin f,  S' = C sin f - S cos f
 //
-// for the first layer of the embedding of times, and the opposite sign of the last layer. So a file of SiT becomes an ordinary velocity when it is
-// loaded. Facts: sdvae-sit.md 2.2, 2.3, 2.5, 3.1.
+// with f multiplied by the factor of times (DitConfig::time_scale, 1 in published files), for the first layer of the embedding of times, and the
+// opposite sign of the last layer. So a file of SiT becomes an ordinary velocity when it is loaded. Facts: sdvae-sit.md 2.2, 2.3, 2.5, 3.1.
 //
 // Tensors alone do not distinguish all files. `origin` names the code that wrote a file:
 //
@@ -28,6 +28,7 @@ namespace fm {
 struct DitReading {
   std::string origin = "auto";                   // one of dit_origins()
   std::int64_t input_size = 32;                  // side of the latent, for Flax files: they do not contain the table of positions
+  double time_scale = 1;                         // factor of times before they are embedded, which tensors do not show
 };
 
 // Loads a file that load_weights can read, translates its names (nn/models/published_names.h), leaves a second half of output channels out and reverses
@@ -35,12 +36,15 @@ struct DitReading {
 // names the file: it is not of this kind, it contradicts `origin`, or it is called DiT and `origin` is auto.
 Weights load_dit(const std::string& where, const DitReading& reading, const Warn& warn);
 
+// Whether load_dit() took the weights for those of a SiT.
+bool is_read_as_sit(const Weights& weights);
+
 // Leaves out the rows of the last layer that do not belong to the velocity: a token has `channels` of them for each pixel, then as many others. No
 // change if there are no others. FileError if the tensors are not those of a DiT.
 NamedTensors without_sigma(const NamedTensors& tensors);
 
-// Turns weights on SiT's clock into weights on this project's clock, or back. Computed in f64; the result has the type of the weights, at least f32.
-NamedTensors with_reversed_clock(const NamedTensors& tensors);
+// Turns weights on SiT's clock into weights on this project's clock, or back. Computed in f64; the result has the type of the weights, at least f32. `time_scale`: the network's.
+NamedTensors with_reversed_clock(const NamedTensors& tensors, double time_scale = 1);
 
 // The numbers of the class token of REG's weights, under our names; 0 if they have none.
 std::int64_t class_token_of(const NamedTensors& tensors);

@@ -64,9 +64,7 @@ template <class Distribution> Tensor flat(const Shape& shape, RandomKey key, std
 template <class Distribution>
 Tensor by_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
   check_floating(dtype);
-  Shape shape{static_cast<std::int64_t>(samples.size())};
-  for (std::int64_t d : row) shape.push_back(d);
-  Tensor out = Tensor::empty(shape, DType::f32, device);
+  Tensor out = Tensor::empty(row.rows(std::ssize(samples)), DType::f32, device);
   const std::int64_t n = row.numel();
   if ((n + 3) / 4 >= std::int64_t{1} << row_bits) throw ShapeError("random rows: a row of " + to_string(row) + " has 2^26 elements or more");
   const auto first = [&](std::size_t r) { return static_cast<std::uint64_t>(samples[r]) << row_bits; };

@@ -234,6 +234,11 @@ squared_adaptive_metric = true
   all_labels.mfd.objective.labels.probability = 0.3;
   CHECK(std::get<GuidedMeanFlowConfig>(latents_variants(all_labels)[2].recipe.map.objective.entries).labels.probability == 0.3);
   CHECK(list[2].recipe.map.velocity == "one-point");
+  for (const char* velocity : {"one-point", "blend=0.5"}) {
+    Recipe undistilled = r;
+    undistilled.mfd.velocity = velocity;
+    CHECK(has(error_of<ConfigError>([&] { latents_variants(undistilled); }), fmt::format("mfd.velocity is \"{}\", which is no distillation alone: set mfd.velocity = \"teacher\"", velocity)));
+  }
   for (const Variant& v : list) {
     CHECK(v.steps() == r.mfd.loop.steps);
     CHECK(v.stage().loop(v.recipe).batch == r.mfd.loop.batch);

@@ -10,6 +10,7 @@
 #include "flowmap/metrics/frechet.h"
 #include "flowmap/metrics/image_similarity.h"
 #include "flowmap/metrics/statistics_file.h"
+#include "flowmap/training/picture_sets/seen_set.h"
 #include "flowmap/training/published_features.h"
 #include "nn/loaded.h"
 #include "nn/models/inception_file.h"
@@ -69,6 +70,12 @@ std::string cell(const fs::path& out, const std::string& metric, const std::stri
   return "no row of " + metric;
 }
 
+// Fingerprint of the first images of a set.
+std::string id_of(const fs::path& samples, std::int64_t count) {
+  const auto set = open_picture_set(samples.string());
+  return id_of_contents(*set, count, rgb_images(*set, 0, count).contents);
+}
+
 GaussianFit fit_of(int first, int count, InceptionInput input) {
   const auto net = std::make_shared<const Inception>(inception_from(inception_stand_in()));
   std::vector<std::uint8_t> planes;
@@ -100,6 +107,8 @@ TEST_CASE("the distance of two folders is that of their features, whatever form 
   CHECK(cell(t / "out", "fid", "error").empty());
   CHECK(cell(t / "out", "fid", "samples_count") == "4");
   CHECK(cell(t / "out", "fid", "reference_count") == "3");
+  CHECK(cell(t / "out", "fid", "samples_id") == id_of(files().samples, 4));
+  CHECK(cell(t / "out", "fid", "reference_id") == id_of(files().real, 3));
   CHECK(has(cell(t / "out", "fid", "features"), "inception tf1 "));
   CHECK(has(result.err, "4 samples: Frechet distances of fewer than 2048"));
   for (const char* metric : {"sfid", "is_adm", "kid_all"}) CHECK(std::isfinite(std::stod(cell(t / "out", metric, "value"))));
@@ -117,7 +126,15 @@ TEST_CASE("the distance of two folders is that of their features, whatever form 
   CHECK(rows[rows.size() - 2][0] == "fid");
   CHECK(near(std::stod(rows[rows.size() - 2][1]), fid, 1e-9));
   CHECK(near(std::stod(rows.back()[1]), std::stod(cell(t / "out", "sfid", "value")), 1e-9));
-  // Statistics of another preparation are refused by name.
+  FeatureStatistics stored = read_statistics(t / "real.npz");
+  const GaussianFit &of_features = *stored.features, &of_spatial = *stored.spatial;
+  CHECK(rows.back()[9] == checksum(NamedTensors{{"mu", of_features.mean}, {"sigma", of_features.covariance}, {"mu_s", of_spatial.mean}, {"sigma_s", of_spatial.covariance}}));
+  // Statistics of other weights are refused, and of another preparation by name.
+  stored.fingerprint += "0";
+  write_statistics(t / "other.npz", stored);
+  fails_with(evaluate({"pictures", "--samples", files().samples.string(), "--reference", (t / "other.npz").string(), "--features", files().features(), "--out",
+                       (t / "out").string()}),
+             exit_code::unreadable, "other.npz: statistics of " + cell(t / "out", "fid", "features") + "0, but --features is inception tf1 ");
   fails_with(evaluate({"pictures", "--samples", files().samples.string(), "--reference", (t / "real.npz").string(), "--features", files().features(), "--preparation", "clean", "--out",
                     (t / "out").string()}),
           exit_code::unreadable, "the convention of these statistics is \"tf1\", not \"clean\"");
@@ -133,6 +150,20 @@ TEST_CASE("the distance of two folders is that of their features, whatever form 
   const std::string page = read_file(t / "out/report.html");
   CHECK(has(page, files().samples.string() + " against " + (t / "real.npz").string()));
   CHECK(has(page, "3 images"));
+}
+
+TEST_CASE("--limit takes the first images, and --seed decides the permutation of the Inception Score") {
+  const TempFolder t;
+  Files::draw(t / "twelve", 0, 12);
+  const auto score = [&](const std::string& seed) {
+    const Result result = evaluate({"pictures", "--samples", (t / "twelve").string(), "--features", files().features(), "--metrics", "is", "--limit", "11", "--seed",
+                                    seed, "--out", (t / seed).string()});
+    REQUIRE_MESSAGE(result.code == 0, result.err);
+    CHECK(cell(t / seed, "is", "samples_count") == "11");
+    CHECK(cell(t / seed, "is", "samples_id") == id_of(t / "twelve", 11));
+    return cell(t / seed, "is", "value");
+  };
+  CHECK(score("3") != score("4"));                         // the last of 10 splits has two images
 }
 
 TEST_CASE("a killed evaluation loses no finished features, and the repeated one gives the numbers of one without interruption") {

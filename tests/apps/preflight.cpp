@@ -174,7 +174,7 @@ TEST_CASE("a config that differs from the run's is reported if the difference ch
   CHECK_MESSAGE(has(heads.err, "this is not the config that the run was made with ("), heads.err);
   CHECK_MESSAGE(has(heads.err, "dit.heads was 2, is 4"), heads.err);
   TempFolder folder;
-  const Arguments same{"--count", "1", "--grid=", "--npz", (folder / "a.npz").string(), "--seed", "3", "--guidance", "2"};
+  const Arguments same{"--count", "1", "--grid=", "--npz", (folder / "a.npz").string(), "--seed", "3", "--stage", "teacher", "--guidance", "2"};
   const Result fine = run("flowmap_sample", finished_run(), same);
   succeeds(fine);
   CHECK_MESSAGE(!has(fine.err, "not the config"), fine.err);

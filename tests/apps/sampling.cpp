@@ -181,6 +181,25 @@ TEST_CASE("classes by name give the same images and the same samples.txt as by n
   CHECK(has(read_file(folder / "P/samples.txt"), " labels 360 "));
   CHECK(draw(files().flow_map, one + Arguments{"--class", "360"}).code == 0);
   refused(draw(files().flow_map, one + Arguments{"--class", "tench", "-q"}), 2, "contains images of other settings");
+  const LatentStats stats = load_stats(files().stats.string(), {});
+  std::string line = read_file(folder / "P/samples.txt");
+  line.replace(line.find(checksum(stats)), checksum(stats).size(), checksum({{"var", stats.variance}}));       // the line of earlier builds
+  write_atomically(folder / "P/samples.txt", line);
+  CHECK(draw(files().flow_map, one + Arguments{"--class", "otter"}).code == 0);
+}
+
+TEST_CASE("samples.txt names the last step of an SDE; a folder of an earlier build, which did not name the usual one, is continued") {
+  TempFolder folder;
+  const Arguments one{"--count", "1", "--pngs", (folder / "P").string(), "--grid=", "--solver", "sde", "--steps", "2"};
+  REQUIRE(draw(files().teacher, one).code == 0);
+  std::string line = read_file(folder / "P/samples.txt");
+  REQUIRE_MESSAGE(has(line, " solver sde last step mean"), line);
+  CHECK(draw(files().teacher, one + Arguments{"--last-step", "mean", "--diffusion", "linear"}).code == 0);
+  refused(draw(files().teacher, one + Arguments{"--last-step", "none", "-q"}), 2, "contains images of other settings");
+  line.erase(line.find(" last step mean"), std::string(" last step mean").size());
+  write_atomically(folder / "P/samples.txt", line);
+  CHECK(draw(files().teacher, one).code == 0);
+  refused(draw(files().teacher, one + Arguments{"--last-step", "none", "-q"}), 2, "contains images of other settings");
 }
 
 TEST_CASE("a sampling command that is killed and repeated gives the same files") {
@@ -223,7 +242,6 @@ TEST_CASE("solver, guidance, guidance interval and autoguidance change a teacher
   CHECK(differs({"--guidance", "100", "--guidance-from", "0.1", "--guidance-to", "0.2"}) == 0);    // no time of the solver lies in that interval
   CHECK(differs({"--guidance", "100", "--guidance-from", "0.9"}) > 0);
   CHECK(differs({"--guidance", "20", "--weak", files().weak.string()}) > 0);
-  CHECK(differs({"--guidance", "1", "--weak", files().weak.string()}) == 0);
   CHECK(differs({"--guidance", "1.42", "--weak", files().teacher.string()}) <= 1);                 // a teacher guided by itself does not change
 }
 
@@ -267,6 +285,9 @@ TEST_CASE("flowmap_sample refuses unusable files, flags and labels, in one line"
   refuse_teacher({"--solver", "dopri5", "--steps", "4"}, "--calls 4: dopri5 chooses");
   refuse_teacher({"--solver", "sde"}, "--calls 1: the SDE needs at least 2");
   refuse_teacher({"--solver", "heun", "--diffusion", "constant"}, "--diffusion and --last-step are for --solver sde, not heun");
+  refuse_teacher({"--weak", files().weak.string()}, "needs --guidance above 1");
+  refuse_teacher({"--stage", "teacher"}, "--stage teacher is a generator of a run (--out), but --dit gives the weights");
+  refuse_teacher({"--latent-size", "16"}, "--origin, --latent-scale, --latent-size and --tile are for a SiT, REPA, REG or MeanFlow");
   refuse_teacher({"--last-step", "none"}, "--diffusion and --last-step are for --solver sde, not euler");
   refuse({"--class", "1000"}, 2, "label 1000: there are 1000 classes, 0 to 999");
   refuse({"--class", "cat"}, 2, "labels 'cat'");

@@ -48,17 +48,19 @@ Tensor noise() { return sample_noise({0, 1}, {4, 8, 8}, 1); }
 Tensor labels() { return Tensor::from<std::int64_t>({0, 1}, {2}); }
 Tensor at(double t) { return Tensor::full({2}, t); }
 
-// Pixels of latents: divided by 0.18215, decoded, and rounded.
-Pixels decoded(const Tensor& z, double scale = 0.18215) {
+// Pixels of latents: divided by 0.18215, decoded, and rounded to nearest (half a level is added) or truncated.
+Pixels decoded(const Tensor& z, double scale = 0.18215, double added = 0.5) {
   const AutoencoderKL vae(small_vae(), 7);
   const std::vector<float> x = vae.decode(z * (1 / scale)).value().to_vector<float>();
   Pixels out(2 * picture);
   for (std::size_t row = 0; row < 2; ++row)
     for (std::size_t c = 0; c < 3; ++c)
       for (std::size_t i = 0; i < 256; ++i)
-        out[row * picture + 3 * i + c] = static_cast<std::uint8_t>(std::floor(std::clamp(127.5 * static_cast<double>(x[(row * 3 + c) * 256 + i]) + 128, 0.0, 255.0)));
+        out[row * picture + 3 * i + c] = static_cast<std::uint8_t>(std::floor(std::clamp(127.5 * (static_cast<double>(x[(row * 3 + c) * 256 + i]) + 1) + added, 0.0, 255.0)));
   return out;
 }
+
+Pixels truncated(const Tensor& z, double scale = 0.18215) { return decoded(z, scale, 0); }
 
 // Euler's method from 1 to 0 in this number of steps.
 template <class V> Tensor euler(const V& v, int steps) {
@@ -67,7 +69,7 @@ template <class V> Tensor euler(const V& v, int steps) {
   return z;
 }
 
-// Number of equal levels of two images, to show that rounding and not truncation is used.
+// Share of equal levels of two images, which tells rounding from truncation.
 double equal_share(const Pixels& a, const Pixels& b) {
   double same = 0;
   for (std::size_t i = 0; i < a.size(); ++i) same += a[i] == b[i] ? 1 : 0;
@@ -87,11 +89,11 @@ void refused_sample(const fs::path& dit, const fs::path& vae, const Arguments& m
 
 }  // namespace
 
-TEST_CASE("SiT and REPA: Euler's method on times evenly from 1 to 0, latents divided by 0.18215, pixels rounded") {
+TEST_CASE("SiT and REPA: Euler's method on times evenly from 1 to 0, latents divided by 0.18215, pixels rounded as in their codes") {
   const Dit sit = random_sit(1, true), repa = random_sit(3);
   const auto of_sit = [&](const Tensor& z, const Tensor& t) { return sit(z, 1.0 - t, labels()).value() * -1.0; };
   check_pixels(pixels(files().sit, {"--steps", "4"}), decoded(euler(of_sit, 4)));
-  check_pixels(pixels(files().repa, {"--steps", "4"}), decoded(euler([&](const Tensor& z, const Tensor& t) { return repa(z, t, labels()).value(); }, 4)));
+  check_pixels(pixels(files().repa, {"--steps", "4"}), truncated(euler([&](const Tensor& z, const Tensor& t) { return repa(z, t, labels()).value(); }, 4)));
   const Dit plain = random_sit(2);
   const auto of_plain = [&](const Tensor& z, const Tensor& t) { return plain(z, 1.0 - t, labels()).value() * -1.0; };
   check_pixels(pixels(files().sit_plain, {"--steps", "3", "--origin", "sit"}), decoded(euler(of_plain, 3)));
@@ -103,11 +105,12 @@ TEST_CASE("SiT and REPA: Euler's method on times evenly from 1 to 0, latents div
 TEST_CASE("MeanFlow of every layout: z - u(z, 0, 1) in one step, and two steps") {
   const Dit net = random_sit(5, false, true), early = early_mean_flow(6);
   const auto jump = [&](const Dit& map, const Tensor& z, double s, double t) { return z - map(z, at(s), at(t), labels()).value() * (t - s); };
-  const Pixels one = decoded(jump(net, noise(), 0, 1)), two = decoded(jump(net, jump(net, noise(), 0.5, 1), 0, 0.5));
-  for (const auto* file : {&files().mean_flow_z, &files().mean_flow_hz}) check_pixels(pixels(*file, {}), one);
-  check_pixels(pixels(files().mean_flow_flax, flax_side), one);
-  check_pixels(pixels(files().mean_flow_z, {"--steps", "2"}), two);
-  check_pixels(pixels(files().mean_flow_early, {"--origin", "mean_flow"}), decoded(jump(early, noise(), 0, 1)));
+  const Tensor one = jump(net, noise(), 0, 1), two = jump(net, jump(net, noise(), 0.5, 1), 0, 0.5);
+  for (const auto* file : {&files().mean_flow_z, &files().mean_flow_hz}) check_pixels(pixels(*file, {}), truncated(one));
+  check_pixels(pixels(files().mean_flow_flax, flax_side), decoded(one));
+  check_pixels(pixels(files().mean_flow_z, {"--rounding", "nearest"}), decoded(one));
+  check_pixels(pixels(files().mean_flow_z, {"--steps", "2"}), truncated(two));
+  check_pixels(pixels(files().mean_flow_early, {"--origin", "mean_flow"}), truncated(jump(early, noise(), 0, 1)));
   refused_sample(files().mean_flow_z, files().vae, {"--guidance", "2"}, exit_code::usage, "guidance is for a teacher");
   refused_sample(files().mean_flow_z, files().vae, {"--solver", "sde"}, exit_code::usage, "--solver is for a teacher");
 }
@@ -124,7 +127,7 @@ TEST_CASE("REG: latent and class token move together, both guided, and the token
       z = z - mixed(v.latent, none.latent) * (1.0 / steps);
       k = k - mixed(v.class_token, none.class_token) * (1.0 / steps);
     }
-    return decoded(z);
+    return truncated(z);
   };
   check_pixels(pixels(files().reg, {"--steps", "5"}), run_reg(5, 1, 1));
   check_pixels(pixels(files().reg, {"--steps", "5", "--guidance", "2.3", "--guidance-to", "0.85"}), run_reg(5, 2.3, 0.85));
@@ -142,7 +145,7 @@ TEST_CASE("autoencoders of every layout give the same images; the scale is check
                  "its config.json has scaling_factor 0.13025, but latents of SiT, REPA, REG and MeanFlow have 0.18215: this is another autoencoder, such as SDXL's");
   const Dit repa = random_sit(3);
   const Tensor z = euler([&](const Tensor& x, const Tensor& t) { return repa(x, t, labels()).value(); }, 2);
-  check_pixels(pixels(files().repa, {"--steps", "2", "--latent-scale", "0.13025"}, files().sdxl), decoded(z, 0.13025));
+  check_pixels(pixels(files().repa, {"--steps", "2", "--latent-scale", "0.13025"}, files().sdxl), truncated(z, 0.13025));
 }
 
 TEST_CASE("latents are decoded by tiles if asked for, and a tile of the whole latent gives equal bits") {
@@ -161,10 +164,10 @@ TEST_CASE("statistics of the autoencoder's own latents replace the scale; with -
   const Dit repa = random_sit(3);
   const Tensor z = euler([&](const Tensor& x, const Tensor& t) { return repa(x, t, labels()).value(); }, 2);
   const Arguments given{"--steps", "2", "--stats", (folder / "stat.pt").string()};
-  check_pixels(pixels(files().repa, given), decoded(stats.restore(z), 1));
-  check_pixels(pixels(files().repa, given, files().sdxl), decoded(stats.restore(z), 1));
-  check_pixels(pixels(files().repa, given + Arguments{"--latent-scale", "0.5"}), decoded(stats.restore(z), 0.5));
-  CHECK(pixels(files().repa, {"--steps", "2", "--stats", "none"}) == pixels(files().repa, {"--steps", "2"}));
+  check_pixels(pixels(files().repa, given), truncated(stats.restore(z), 1));
+  check_pixels(pixels(files().repa, given, files().sdxl), truncated(stats.restore(z), 1));
+  check_pixels(pixels(files().repa, given + Arguments{"--latent-scale", "0.5"}), truncated(stats.restore(z), 0.5));
+  refused_sample(files().repa, files().vae, {"--stats", "none"}, exit_code::usage, "leave --stats out, or, for a network of latents without a scale, give --latent-scale 1");
 }
 
 TEST_CASE("a checkpoint of a run is refused: its config has settings that tensors do not show") {
@@ -189,7 +192,7 @@ TEST_CASE("what was loaded is said with its clock; samples.txt names weights and
   CHECK_MESSAGE(has(r.err, "vae: AutoencoderKL 32 32, 4 channels of latents, scale 0.18215, 32 groups of norms assumed"), r.err);
   CHECK_MESSAGE(has(r.err, "velocity v(z, t), 1 head assumed"), r.err);
   const std::string line = read_file(folder / "P/samples.txt");
-  for (const char* part : {"sit ", " decoder ", " scale 0.18215", " rounding nearest"}) CHECK_MESSAGE(has(line, part), line);
+  for (const char* part : {"sit ", " decoder ", " scale 0.18215", " rounding truncate"}) CHECK_MESSAGE(has(line, part), line);
   for (const char* part : {" batch ", " origin "}) CHECK_MESSAGE(!has(line, part), line);
 }
 
@@ -224,12 +227,17 @@ TEST_CASE("flowmap_sample names wrong files and flags for what they are") {
   refuse(files().sit, files().vae, {"--origin", "repa"}, exit_code::unreadable, "origin \"repa\" does not fit");
   refuse(files().reg, files().vae, {"--weak", files().reg.string(), "--guidance", "2"}, exit_code::usage, "--weak is for networks without a class token");
   refuse(files().mean_flow_flax, files().vae, {"--latent-size", "9"}, exit_code::unreadable, "do not divide a latent of side 9");
+  for (const Arguments& more : {Arguments{"--pixels", "half"}, Arguments{"--decoder-heads", "4"}})
+    refuse(files().sit, files().vae, more, exit_code::usage, "--pixels and --decoder-heads are for the decoder of a DiT^DH");
+  refuse(files().sit, files().vae, {"--latent-size", "8"}, exit_code::usage, "--latent-size 8: only Flax files lack the side of their latents");
+  refuse(files().sit, files().vae, {"--stage", "mfd"}, exit_code::usage, "--stage mfd is a generator of a run (--out), but --dit gives the weights");
+  refuse(files().sit, files().vae, {"--weak", files().sit_plain.string()}, exit_code::usage, "needs --guidance above 1");
   const TempFolder folder;
   DitDhConfig dh = dit_dh("S");
   shrink(dh);
   TorchWriter::write(folder / "stage2_model.pt", state_dict(DitDh(dh, 1)));
   refuse(folder / "stage2_model.pt", files().vae, {}, exit_code::usage, "is a DiT^DH: give --decoder and --stats in its place");
-  refuse(folder / "stage2_model.pt", "", {"--origin", "sit"}, exit_code::usage, "--origin, --latent-scale and --tile are for a SiT, REPA, REG or MeanFlow");
+  refuse(folder / "stage2_model.pt", "", {"--origin", "sit"}, exit_code::usage, "--origin, --latent-scale, --latent-size and --tile are for a SiT, REPA, REG or MeanFlow");
   DitConfig sixteen = small_sit();
   sixteen.channels = 16;
   TorchWriter::write(folder / "sixteen.pt", state_dict(Dit(sixteen, 1)));
@@ -238,18 +246,19 @@ TEST_CASE("flowmap_sample names wrong files and flags for what they are") {
 
 TEST_CASE("convert --part sit writes weights on this project's clock that sample the same images") {
   const TempFolder folder;
+  const Arguments nearest{"--rounding", "nearest"};                    // converted weights no longer show whose rounding was published
   const auto converted = [&](const fs::path& from, const Arguments& more) {
     const fs::path to = folder / "own.safetensors";
     const Result r = run_program_file(own_folder().parent_path() / "apps/convert", Arguments{"--from", from.string(), "--part", "sit", "--to", to.string()} + more);
     REQUIRE_MESSAGE(r.code == 0, r.err);
-    return std::pair(pixels(to, more.empty() || more[0] != "--origin" || more[1] != "mean_flow" ? Arguments{} : more), r.err);
+    return std::pair(pixels(to, nearest + (more.empty() || more[0] != "--origin" || more[1] != "mean_flow" ? Arguments{} : more)), r.err);
   };
-  CHECK(converted(files().sit, {}).first == pixels(files().sit, {}));
+  CHECK(converted(files().sit, {}).first == pixels(files().sit, nearest));
   CHECK(has(converted(files().sit, {}).second, "read as SiT: its time 1 is data, reversed"));
-  CHECK(converted(files().sit_plain, {"--origin", "sit"}).first == pixels(files().sit_plain, {"--origin", "sit"}));
-  for (const auto* file : {&files().repa, &files().reg, &files().mean_flow_z, &files().mean_flow_hz}) CHECK(converted(*file, {}).first == pixels(*file, {}));
-  CHECK(converted(files().mean_flow_flax, flax_side).first == pixels(files().mean_flow_z, {}));
-  CHECK(converted(files().mean_flow_early, {"--origin", "mean_flow"}).first == pixels(files().mean_flow_early, {"--origin", "mean_flow"}));
+  CHECK(converted(files().sit_plain, {"--origin", "sit"}).first == pixels(files().sit_plain, nearest + Arguments{"--origin", "sit"}));
+  for (const auto* file : {&files().repa, &files().reg, &files().mean_flow_z, &files().mean_flow_hz}) CHECK(converted(*file, {}).first == pixels(*file, nearest));
+  CHECK(converted(files().mean_flow_flax, flax_side).first == pixels(files().mean_flow_z, nearest));
+  CHECK(converted(files().mean_flow_early, {"--origin", "mean_flow"}).first == pixels(files().mean_flow_early, nearest + Arguments{"--origin", "mean_flow"}));
   const auto refused_convert = [&](const fs::path& from, const Arguments& more, const std::string& message) {
     const Result r = run_program_file(own_folder().parent_path() / "apps/convert", Arguments{"--from", from.string(), "--to", (folder / "no.safetensors").string()} + more);
     CHECK(r.code != 0);

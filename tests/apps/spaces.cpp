@@ -194,15 +194,16 @@ TEST_CASE("space \"vae\": stored means and deviations of another program become 
 
   refused(train("encode", out, plain + Arguments{"--given-latents", file.string(), "-q"}), exit_code::usage, "add --latents cache");
   refused(train("encode", folder / "rae", {"--given-latents", file.string(), "-q"}), exit_code::usage, "are for space = \"vae\", not \"rae\"");
-  refused(train("encode", out, given + Arguments{"--latents.given-form", "log_variance", "-q"}), exit_code::usage, "holds latents with given");   // of the other form
+  refused(train("encode", out, given + Arguments{"--latents.given-form", "log_variance", "-q"}), exit_code::unreadable, "so it has deviations, not log-variances");
   save(8, 0.25f, 3);
   refused(train("encode", out, given + quiet), exit_code::usage, "holds latents with given");              // other latents under the same name
   refused(train("encode", out, given + Arguments{"--latents.flip", "true", "--latents-folder", (folder / "b").string(), "-q"}), exit_code::usage, "latents.flip = false");
   const Arguments elsewhere = given + Arguments{"--latents-folder", (folder / "c").string(), "-q"};
   save(8, 0.5f, 3);
   refused(train("encode", out, given + Arguments{"--latents-folder", (folder / "d").string(), "--latents.given-form", "log_variance", "-q"}), exit_code::unreadable, "so it has deviations, not log-variances");
+  succeeds(train("encode", out, given + Arguments{"--latents-folder", (folder / "d").string(), "-q"}));        // what the error says to do
   save(8, 0.5f, 10);
-  refused(train("encode", out, elsewhere), exit_code::usage, "the label 10, but the config says classes 10");
+  refused(train("encode", out, elsewhere), exit_code::usage, "the label 10, but classes = 10 allows 0 to 9: set classes to the number of labels");
   save(4, 0.5f, 1);
   refused(train("encode", out, elsewhere), exit_code::usage, "latents of [4, 4, 4], but those of this run's autoencoder are [8, 4, 4]");
   save(8, -0.5f, 1);

@@ -179,6 +179,11 @@ TEST_CASE("a missing or incompatible source of a stage, run folder or stage is r
   refused(run("flowmap_sample", out, {"--count", "2", "-q"}), exit_code::unreadable, "there is no trained decoder");
   for (const char* program : {"flowmap_sample", "evaluate"})
     refused(run(program, folder / "nowhere", {"-q"}), exit_code::unreadable, "there is no such folder");
+  const auto unused = [](const Arguments& more, const std::string& message) { refused(run("flowmap_sample", finished_run(), more + Arguments{"-q"}), exit_code::usage, message); };
+  for (const Arguments& option : {Arguments{"--tile", "4"}, Arguments{"--stats", "none"}, Arguments{"--precision", "bf16"}, Arguments{"--pixels", "half"},
+                                  Arguments{"--vae", "v"}})
+    unused(option, option[0] + " " + option[1] + ": this option is for weights without a run, and needs --dit");
+  unused({"--guidance", "2"}, "--guidance 2: guidance is for the teacher, but stage mft is a flow map, which learned its guidance: leave it out, or add --stage teacher");
   refused(run("flowmap_sample", finished_run(), {"--stage", "mfx", "-q"}), exit_code::unreadable, "there is no stage 'mfx'");
   refused(run("flowmap_sample", finished_run(), {"--dit.width", "32", "-q"}), exit_code::unreadable, "mft/config.toml");
   copy_stages(folder / "early", {"encoder", "decoder"});

@@ -107,7 +107,7 @@ TEST_CASE("files of other forms and shapes are refused with their name") {
   const auto stored = open_stored_latents(folder.path());
   CHECK(has(error_of<FileError>([&] { read(*stored, 1, SecondHalf::deviation); }), "values of the shape [2, 1, 2]"));
   write_npy<float>(folder / "00000/img-mean-std-00000000.npy", {3, 1, 2}, std::vector<float>(6));
-  CHECK(has(error_of<FileError>([&] { open_stored_latents(folder.path()); }), "[3, 1, 2]; mean and deviation of latents have (2C, height, width)"));
+  CHECK(has(error_of<FileError>([&] { open_stored_latents(folder.path()); }), "[3, 1, 2]: give mean and deviation of latents, of the shape (2C, height, width)"));
   std::ofstream(folder / "dataset.json") << R"({"labels": null})";
   CHECK(has(error_of<FileError>([&] { open_stored_latents(folder.path()); }), "no labels"));
   CHECK(has(error_of<FileError>([&] { open_stored_latents(folder / "00000"); }), "neither a folder with dataset.json"));

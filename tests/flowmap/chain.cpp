@@ -3,22 +3,30 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "data/report/csv.h"
 #include "data/source.h"
 #include "flowmap/sampler.h"
 #include "flowmap/training/ablation/scoring.h"
+#include "flowmap/training/chain/evaluation.h"
 #include "flowmap/training/chain/plane_run.h"
 #include "flowmap/training/chain/scored.h"
+#include "flowmap/training/chain/stages.h"
 #include "flowmap/training/chain/training_run.h"
+#include "nn/models/judge.h"
+#include "nn/models/rae.h"
 #include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tests/support/difference.h"
 #include "tests/support/error_of.h"
+#include "tests/support/near.h"
 #include "tests/support/temp_folder.h"
 
 using namespace fm;
@@ -40,6 +48,38 @@ Recipe points() {
   r.fm.loop.batch = r.map.loop.batch = 8;
   r.cmt.loop.steps = r.mfd.loop.steps = r.mft.loop.steps = 0;
   return r;
+}
+
+constexpr std::int64_t picture_count = 24;       // of each split
+
+// Grey images of 8x8 with 4 tokens, and a decoder that is trained for one step.
+Recipe picture_recipe() {
+  Recipe r;
+  r.data = fmt::format("shapes?count={},size=8,channels=1", picture_count);
+  VitEncoderConfig& e = r.rae.encoder;
+  e.patch_size = 4, e.width = 8, e.depth = 1, e.heads = 2, e.mlp_width = 12, e.registers = 1;
+  RaeDecoderConfig& d = r.rae.decoder;
+  d.width = 8, d.depth = 1, d.heads = 2, d.mlp_width = 12;
+  r.encoder.local_size = 4, r.judge.model.width = 4, r.judge.model.features = 8;
+  r.decoder.loop.steps = r.decoder.loop.log_every = 1, r.decoder.loop.batch = 8;
+  return r;
+}
+
+// Trains the decoder, with an untrained encoder. An untrained judge is stored beside it.
+void train_decoder(TrainingRun& run) {
+  const auto store = [&](const StageSpec& stage, auto model) {
+    reset_parameters(model, 5);
+    std::filesystem::create_directories(run.root() / stage.name);
+    save_safetensors(run.root() / stage.name / stage.file, state_dict(model));
+  };
+  store(stage_that_makes(Makes::encoder), VitEncoder(run.recipe().rae.encoder));
+  store(stage_that_makes(Makes::classifier), Judge(run.recipe().judge.model));
+  const StageSpec& decoder = stage_named(stage_name::decoder);
+  CHECK(decoder.run(run, decoder) == Outcome::finished);
+}
+
+Curve curve_of(const TrainingRun& run, const char* stage, const char* column) {
+  return csv_curve(read_file(run.root() / stage / "metrics.csv"), "step", column);
 }
 
 // Trains the stages that have steps, in the order of the table, and returns their number.
@@ -181,6 +221,38 @@ TEST_CASE("map errors are given only for samplers without added noise and for ma
   CHECK(known("lsd", 2, "one-point") == std::vector<bool>{true, true, true});    // the aim is the data's flow, whatever the teacher's guidance
 }
 
+TEST_CASE("a target is guided once, and only by networks that learn a velocity without a label") {
+  const auto refusal = [](const char* stage, const std::string& objective, const auto&... changes) {
+    Recipe r = points();
+    r.conditional = true, r.map.objective.name = objective;
+    (changes(r), ...);
+    r.resolve_with_data();
+    return test::error_of<ConfigError>([&] { check_settings(stage_named(stage), r, 1); });
+  };
+  const auto guided = [](Recipe& r) { r.guidance = 3.5; };
+  const auto on_data = [](Recipe& r) { r.map.velocity = "one-point"; };
+  const auto half = [](Recipe& r) { r.map.velocity = "blend=0.5"; };
+  const auto improved = [](Recipe& r) { std::get<ImprovedMeanFlowConfig>(r.map.objective.entries).omega = 2; };
+  CHECK(refusal(stage_name::map, "guided_mean_flow", guided) ==
+        "map.objective guides its own targets, and with map.velocity = \"teacher\" and guidance = 3.5 the teacher guides them too: set guidance = 1 or "
+        "map.velocity = \"one-point\"");
+  CHECK(refusal(stage_name::map, "guided_mean_flow", guided, half).find("map.velocity = \"blend=0.5\"") != std::string::npos);
+  CHECK(refusal(stage_name::map, "improved_mean_flow", guided, improved).find("guides its own targets") != std::string::npos);
+  CHECK(refusal(stage_name::map, "improved_mean_flow", guided) == "no error");
+  CHECK(refusal(stage_name::map, "guided_mean_flow", guided, on_data) == "no error");
+  CHECK(refusal(stage_name::map, "guided_mean_flow") == "no error");
+
+  const auto undropped = [](Recipe& r) { r.fm.objective.labels.probability = 0; };
+  const auto given = [](Recipe& r) { r.teacher_weights = "teacher.safetensors"; };
+  for (const char* stage : {stage_name::fm, stage_name::map})
+    CHECK(refusal(stage, "mean_flow", guided, undropped) ==
+          "guidance = 3.5 needs the teacher's velocity without a label, which fm.objective.labels.probability = 0 does not train: raise the probability (0.1), or set "
+          "guidance = 1");
+  CHECK(refusal(stage_name::map, "mean_flow", guided, undropped, on_data) == "no error");
+  CHECK(refusal(stage_name::map, "mean_flow", guided, undropped, given) == "no error");
+  CHECK(refusal(stage_name::fm, "mean_flow", undropped) == "no error");
+}
+
 TEST_CASE("teacher scores use Euler's method on a grid of n points: n - 1 calls, twice as many with guidance") {
   for (const double guidance : {1.0, 2.0}) {
     Alone alone;
@@ -282,4 +354,51 @@ TEST_CASE("noise given with the samples is used in training batches, row by row;
   rae.space = "rae";
   CHECK(test::error_of<ConfigError>([&] { rae.take_sizes(*open_source(rae.data, Split::train), "a test"); })
             .find("noise that comes with the samples is for space = \"identity\", not rae: leave noise= out") != std::string::npos);
+}
+
+TEST_CASE("the decoder is trained on latents with noise of the scale noise_tau, and the discriminator sees reconstructions of latents without noise") {
+  const auto first_step = [](double tau) {
+    Alone alone;
+    Recipe recipe = picture_recipe();
+    recipe.decoder.noise_tau = tau, recipe.decoder.gan.weight = 1, recipe.decoder.gan.generator_from = 1;
+    recipe.decoder.loop.rate.peak = 0;                          // the discriminator sees the updated decoder, which is that of the step's loss
+    TrainingRun run(recipe, alone.context());
+    train_decoder(run);
+    return std::pair(curve_of(run, stage_name::decoder, "l1").y.at(0), curve_of(run, stage_name::decoder, "d_fake").y.at(0));
+  };
+  const auto without = first_step(0), with = first_step(0.8);
+  CHECK(std::abs(with.first - without.first) > 1e-4);
+  CHECK(with.second == without.second);
+}
+
+TEST_CASE("the PSNR of an evaluation is that of the mean square over all values of the test images") {
+  Alone alone;
+  Recipe recipe = picture_recipe();
+  TrainingRun run(recipe, alone.context());
+  train_decoder(run);
+  std::vector<std::int64_t> rows;
+  for (std::int64_t i = 0; i < picture_count; ++i) rows.push_back(i);
+  const LatentSpace space = run.decoding_space();
+  const Tensor x = read_rows(*open_source(recipe.data, Split::test), rows);
+  double squares = 0;
+  for (const double d : (space.decode(space.encode(x)) - x).to_vector<double>()) squares += d * d;
+  CHECK(test::near(Evaluator(run).score_decoder().psnr, 10 * std::log10(static_cast<double>(picture_count * 8 * 8) / squares), 1e-6));
+}
+
+TEST_CASE("the best checkpoint of a training has the smallest distance, or the largest number of a metric that is better if it is higher") {
+  for (const std::string metric : {"frechet", "precision"}) {
+    CAPTURE(metric);
+    Alone alone;
+    Recipe recipe = points();
+    recipe.data = "points:8gaussians?count=256", recipe.evaluate.samples = 60, recipe.watch.keep_best = metric;
+    recipe.fm.loop.score_every = recipe.fm.loop.ckpt_every = 3, recipe.fm.loop.rate.peak = 1e-2, recipe.evaluate.k = 1;
+    TrainingRun run(recipe, alone.context());
+    const StageSpec& teacher = stage_named(stage_name::fm);
+    CHECK(teacher.run(run, teacher) == Outcome::finished);
+    const Curve scores = curve_of(run, teacher.name, metric.c_str());
+    const auto least = std::min_element(scores.y.begin(), scores.y.end()), most = std::max_element(scores.y.begin(), scores.y.end());
+    REQUIRE(*least < *most);
+    const std::int64_t best = static_cast<std::int64_t>(scores.x[static_cast<std::size_t>((metric == "precision" ? most : least) - scores.y.begin())]);
+    CHECK(std::filesystem::read_symlink(run.root() / teacher.name / "checkpoints/best").filename() == step_name(best));
+  }
 }

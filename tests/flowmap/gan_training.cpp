@@ -178,25 +178,45 @@ TEST_CASE("gan training: without a term the decoder has the bits of a training w
   CHECK((row.at("d_loss") >= linear && row.at("d_loss") < linear + 0.2));
 }
 
-TEST_CASE("gan training: the discriminator's update is that of a plain loop: power iteration, both halves, Adam") {
+TEST_CASE("gan training: the discriminator's update is that of a plain loop: power iteration, augmentation, both halves, Adam") {
+  for (const double augment : {0.0, 1.0}) {
+    CAPTURE(augment);
+    const TempFolder folder;
+    Training t(folder.path());
+    t.loop.steps = 1, t.config.discriminator_from = 0, t.config.generator_from = 0, t.config.augment = augment, t.config.discriminator_rate = 1e-3;
+    Rows rows;
+    CHECK(t.run(rows) == Outcome::finished);
+    DinoDiscriminator d(8, 3, 9);
+    const Tensor x = random_uniform_rows(consecutive(0, 6), {1, 12, 12}, {5, 1});
+    const Tensor fake = rounded_to_bytes(t.rae.pixels(t.rae.tokens(x).value()).value() * 2.0 - 1.0);      // by the updated decoder
+    AdamW optimizer(named_parameters(d), {.beta1 = 0.9, .beta2 = 0.95, .clip = 0});
+    const Draws draws{9, 0, consecutive(0, 6)};
+    const auto shown = [&](const Tensor& images, Augmented kind) { return t.backbone()(augmented(images, draw_augmentations(draws, kind, augment, 12, 12))); };
+    const auto real_maps = shown(x * 2.0 - 1.0, Augmented::real), fake_maps = shown(fake, Augmented::fake);
+    Tape tape;
+    d.iterate();
+    const Var real = d(real_maps);
+    d.iterate();
+    const Var loss = mean(relu(1.0 - real)) * 0.5 + mean(relu(1.0 + d(fake_maps))) * 0.5;
+    optimizer.step(backward(loss), {.lr = 1e-3});
+    CHECK(difference(state_dict(t.gan->discriminator()), state_dict(d)) == 0);
+    CHECK(near(rows.numbers.at(1).at("d_loss"), loss.value().item(), 1e-6));
+  }
+}
+
+TEST_CASE("gan training: the decoder's term is the generator's loss of augmented reconstructions in [-1, 1]") {
   const TempFolder folder;
-  Training t(folder.path());
-  t.loop.steps = 1, t.config.discriminator_from = 0, t.config.generator_from = 0, t.config.augment = 0, t.config.discriminator_rate = 1e-3;
-  Rows rows;
-  CHECK(t.run(rows) == Outcome::finished);
-  DinoDiscriminator d(8, 3, 9);
-  const Tensor x = random_uniform_rows(consecutive(0, 6), {1, 12, 12}, {5, 1});
-  const Tensor fake = rounded_to_bytes(t.rae.pixels(t.rae.tokens(x).value()).value() * 2.0 - 1.0);      // by the updated decoder
-  AdamW optimizer(named_parameters(d), {.beta1 = 0.9, .beta2 = 0.95, .clip = 0});
-  const auto real_maps = t.backbone()(x * 2.0 - 1.0), fake_maps = t.backbone()(fake);
-  Tape tape;
-  d.iterate();
-  const Var real = d(real_maps);
-  d.iterate();
-  const Var loss = mean(relu(1.0 - real)) * 0.5 + mean(relu(1.0 + d(fake_maps))) * 0.5;
-  optimizer.step(backward(loss), {.lr = 1e-3});
-  CHECK(difference(state_dict(t.gan->discriminator()), state_dict(d)) == 0);
-  CHECK(near(rows.numbers.at(1).at("d_loss"), loss.value().item(), 1e-6));
+  const Training t(folder.path());
+  for (const double augment : {0.0, 1.0}) {
+    CAPTURE(augment);
+    SingleRank alone;
+    const GanTraining gan({{.augment = augment}, t.loop.rate, 6, t.backbone(), {1, 12, 12}, 9}, alone);
+    const Var y = random_uniform_rows(consecutive(40, 4), {1, 12, 12}, {5, 1});
+    const Draws draws{9, 3, consecutive(3 * 6 + 2, 4)};                  // rows 2 to 5 of step 3
+    const Var images = augmented(y * 2.0 - 1.0, draw_augmentations(draws, Augmented::generated, augment, 12, 12));
+    const double wanted = loss_of_generator("hinge", DinoDiscriminator(8, 3, 9)(t.backbone()(images))).value().item();
+    CHECK(gan.term(y, {.step = 3, .first = 2, .count = 4}).value().item() == wanted);
+  }
 }
 
 TEST_CASE("gan training: micro-batches and ranks give the updates of the whole batch") {

@@ -112,6 +112,13 @@ TEST_CASE("guidance needs labels and adds to the cost; an empty interval is refu
   CHECK(near(with(1, 0).needs().passes, alone, 1e-15));
   CHECK(error_of<ConfigError>([] { make_objective(with(1, 0.5, 0.6, 0.5), "map.objective.guided_mean_flow").check(10); }) ==
         "map.objective.guided_mean_flow.low = 0.6 is above map.objective.guided_mean_flow.high = 0.5: no time would be guided. Lower the first or raise the second");
+  GuidedMeanFlowConfig undropped = with(0.2, 0.92);                      // the share of the velocity without a label is -0.12
+  undropped.labels.probability = 0;
+  CHECK(error_of<ConfigError>([&] { make_objective(undropped, "g").check(10); }) ==
+        "g.omega gives the network's velocity without a label the share -0.12 of the targets, and with g.labels.probability = 0 the network never learns it: "
+        "raise the probability (0.1)");
+  undropped.omega = 0.5, undropped.kappa = 0.5;
+  CHECK_NOTHROW(make_objective(undropped, "g").check(10));
 }
 
 TEST_CASE("a guided objective does not aim at its velocity's flow map; without guidance it does") {

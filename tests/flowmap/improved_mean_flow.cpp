@@ -193,6 +193,8 @@ TEST_CASE("guidance adds (1 - 1/omega) (v - v_null) to w inside its interval; du
   CHECK(near(own, -0.5 + 2.5 * 2, 1e-12));                     // guidance of scale 2.5
   CHECK(error_of<ConfigError>([] { make_objective(ImprovedMeanFlowConfig{.low = 0.7, .high = 0.6}, "i").check(10); }) ==
         "i.low = 0.7 is above i.high = 0.6: no time would be guided. Lower the first or raise the second");
+  CHECK(has(error_of<ConfigError>([] { make_objective(ImprovedMeanFlowConfig{.omega = 2, .labels = {.probability = 0}}, "i").check(10); }), "with i.labels.probability = 0"));
+  CHECK_NOTHROW(make_objective(ImprovedMeanFlowConfig{.labels = {.probability = 0}}, "i").check(10));
 }
 
 TEST_CASE("a gradient through a finite difference is refused before the first step") {

@@ -7,6 +7,7 @@
 
 #include "autodiff/rules/elementwise.h"
 #include "flowmap/row_noise.h"
+#include "tests/support/error_of.h"
 #include "tests/support/near.h"
 #include "tests/support/tensors.h"
 
@@ -33,6 +34,12 @@ LatentGenerator generator(JointVelocityNet net, int steps, TeacherSolver solver)
 }
 
 }  // namespace
+
+TEST_CASE("every name of the list is a solver of teachers, and another name is refused with the list") {
+  for (const std::string& name : teacher_solver_names()) CHECK_NOTHROW(teacher_solver_named(name));
+  for (const std::string& name : solver_names()) CHECK_NOTHROW(teacher_solver_named(name));
+  CHECK(error_of<ConfigError>([] { teacher_solver_named("rk4"); }) == "there is no solver 'rk4': known are euler, heun, dopri5, sde");
+}
 
 TEST_CASE("both variables move together: solvers reach the rotation by the angle w, and only the first variable is returned") {
   const Tensor z = noise(3), k = RowNoise(z).beside(k_shape).reshape({3, 2, 3});

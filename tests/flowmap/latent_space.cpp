@@ -126,7 +126,10 @@ TEST_CASE("the latent space of an RAE is its encoder and decoder with the statis
   CHECK(max_difference(space.encode(images), wanted) < 1e-5);
   CHECK(max_difference(space.decode(space.encode(images)), rae->decode(raw)) < 1e-5);
   CHECK(space.coder().encoder() == Checksums{{"encoder", checksum(state_dict(rae->encoder))}});
-  CHECK(space.decoding() == "decoder " + checksum(state_dict(rae->decoder)) + " stats " + checksum({{"var", stats.variance}}));
+  CHECK(space.decoding() == "decoder " + checksum(state_dict(rae->decoder)) + " stats " + checksum({{"var", stats.variance}, {"mean", stats.mean}}));
+  LatentStats moved = stats;
+  moved.mean = stats.mean + 1.0;                                     // moves the decoded images too
+  CHECK(rae_space(rae, moved).decoding() != space.decoding());
   CHECK(error_of<Error>([&] { rae_space(rae, {}); }).find("there are no statistics of latents") != std::string::npos);
 
   const auto decoder = std::make_shared<RaeDecoder>(clone(rae->decoder));

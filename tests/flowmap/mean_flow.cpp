@@ -113,6 +113,18 @@ TEST_CASE("classifier-free guidance and autoguidance follow their formulas") {
   for (std::int64_t i = 0; i < 12; ++i)
     CHECK((max_difference(half.select(0, i), conditional.select(0, i)) == 0) ==
           (t[static_cast<std::size_t>(i)] > 0.5 || p.y.to_vector<std::int64_t>()[static_cast<std::size_t>(i)] == 4));
+  // Samplers pass f32 times. In f32 0.8 is larger than in f64, and 0.7 is smaller: both ends of the interval are guided all the same.
+  const VelocityNet of_label = [](const Var& z, const Var&, const Labels& y) {
+    std::vector<double> out;
+    for (const std::int64_t label : y.to_vector<std::int64_t>()) out.push_back(label == 4 ? 0 : 1);
+    return Var(Tensor::from(out, z.shape()).to(DType::f32));
+  };
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    std::int64_t guided = 0;
+    for (const double at : {1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1})
+      guided += evaluate(cfg(of_label, 3, 4, {0.7, 0.8}), Tensor::zeros({1, 1}), Tensor::full({1}, at, dtype), Tensor::from<std::int64_t>({0}, {1})).item() == 3;
+    CHECK(guided == 2);
+  }
   const SmallNet other(DType::f64, 6);
   const Tensor weak = evaluate(diagonal(other.net()), p.z, p.t, p.y);
   CHECK(max_difference(evaluate(autoguidance(v, diagonal(other.net()), 1.4), p.z, p.t, p.y), weak + 1.4 * (conditional - weak)) < 1e-14);

@@ -6,6 +6,7 @@
 
 #include "data/png.h"
 #include "flowmap/metrics/density_coverage.h"
+#include "flowmap/metrics/inception_score.h"
 #include "flowmap/metrics/kernel_distance.h"
 #include "flowmap/training/picture_sets/set_pairs.h"
 #include "flowmap/training/picture_sets/set_scores.h"
@@ -242,6 +243,9 @@ TEST_CASE("numbers of a set equal those of the metrics' own functions") {
   CHECK(named(r, "precision_corner").value == pr.precision);
   CHECK(named(r, "recall_corner").value == pr.recall);
   REQUIRE(r.limit.has_value());
+  const FrechetReference fitted(fit_gaussian(y));
+  CHECK(r.limit->value == frechet_infinity(x, fitted, 7).value);
+  CHECK(r.limit->value != frechet_infinity(x, fitted, 2020).value);
   CHECK(named(r, "fd_corner_infinity").value == r.limit->value);
   std::vector<std::string> begun;
   const SetResults i = measured_set("inception", samples, reference, {"fid", "precision_recall"}, {.seed = 1, .halves = 0, .begins = [&](const std::string& name) { begun.push_back(name); }});
@@ -250,6 +254,17 @@ TEST_CASE("numbers of a set equal those of the metrics' own functions") {
   CHECK(of_inception.precision != pr.precision);
   CHECK(named(i, "precision").value == of_inception.precision);
   CHECK(named(i, "precision").settings == "k 3, closed balls");
+}
+
+TEST_CASE("kid of a set is that of subsets of the samples and of the reference, drawn with the seed of the settings") {
+  const SeenSet samples = made_set(waves(1100, 2, 0), 1100);
+  const SetReference reference{.name = "r", .id = "1", .images = made_set(waves(1050, 2, 0.3), 1050), .statistics = {}};
+  const SetNumber kid = named(measured_set("inception", samples, reference, {"kid"}, {.seed = 7}), "kid");
+  const Spread wanted = kernel_distance_of_subsets(samples.vectors, reference.images->vectors, {.seed = 7});
+  CHECK(kid.value == wanted.mean);
+  CHECK(kid.error == wanted.deviation);
+  CHECK(kid.settings == "100 subsets of 1000, seed 7; error: deviation over subsets");
+  CHECK(kid.reference_count == 1050);
 }
 
 TEST_CASE("numbers that few samples give no meaning are left out or refused, and the number of splits is never lowered") {
@@ -266,7 +281,12 @@ TEST_CASE("numbers that few samples give no meaning are left out or refused, and
   scored.logits = Tensor::from(waves(9, 12, 0), {9, 12});
   CHECK(has(error_of<ConfigError>([&] { measured_set("inception", scored, reference, {"is"}, {}); }), "needs 10 images or more for its 10 splits"));
   scored = few(20), scored.logits = Tensor::from(waves(20, 12, 0), {20, 12});
-  CHECK(named(measured_set("inception", scored, reference, {"is"}, {.seed = 3}), "is").settings == "10 splits of 2, permuted with seed 3; error: deviation over 10 splits");
+  const SetNumber is = named(measured_set("inception", scored, reference, {"is"}, {.seed = 3}), "is");
+  CHECK(is.settings == "10 splits of 2, permuted with seed 3; error: deviation over 10 splits");
+  InceptionSplits splits = InceptionSplits::torch_fidelity();
+  CHECK(is.value != inception_score(scored.logits, splits).mean);
+  splits.seed = 3;
+  CHECK(is.value == inception_score(scored.logits, splits).mean);
   CHECK(named(measured_set("inception", scored, reference, {"is_adm"}, {}), "is_adm").settings == "one split of 20 in the order of the images");
   CHECK(has(limits_of({"is"}, scored, reference).at(0), "Inception Score of 20 samples: published ones are of 50000"));
   CHECK(limits_of({"kid_all"}, scored, reference).empty());

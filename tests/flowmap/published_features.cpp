@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/loaded.h"
 #include "nn/models/inception_file.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -119,4 +120,20 @@ TEST_CASE("a file of Inception gives the features of its network") {
   save_safetensors(folder / "inception.safetensors", inception_stand_in());
   const Features features = open_published_features("inception:" + (folder / "inception.safetensors").string(), "", {});
   CHECK(features.fingerprint == inception_features(stand_in_net(), InceptionInput::tf1).fingerprint);
+}
+
+TEST_CASE("DINOv2's features are the network's outputs for the prepared images, and their fingerprint is that of the weights") {
+  VitEncoderConfig c;
+  c.image_size = 224, c.width = 8, c.depth = 1, c.heads = 2, c.mlp_width = 12, c.registers = 0, c.affine_norm = true;
+  const auto net = [&](std::uint64_t seed) { return std::make_shared<const Dinov2Features>(Dinov2Features{"dinov2_tiny", VitEncoder(c, seed)}); };
+  const auto one = net(1);
+  const Features features = dinov2_features(one);
+  const Tensor images = concat(std::vector<Tensor>{hash_picture(0, 32), hash_picture(1, 32)}, 0);
+  const Seen seen = features.see(in_unit_range(images));
+  CHECK(max_difference(seen.vectors, (*one)(prepare_for_dinov2(images))) == 0);
+  CHECK(max_difference(seen.vectors.slice(0, 0, 1), seen.vectors.slice(0, 1, 2)) > 1e-3);
+  CHECK(features.name == "dinov2_tiny");
+  CHECK(features.preparation == "pillow");
+  CHECK(features.fingerprint == "dinov2_tiny pillow " + checksum(state_dict(one->encoder)));
+  CHECK(dinov2_features(net(2)).fingerprint != features.fingerprint);
 }

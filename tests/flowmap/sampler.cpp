@@ -2,6 +2,7 @@
 #include "flowmap/sampler.h"
 
 #include "tests/flowmap/support.h"
+#include "tests/support/error_of.h"
 #include "tensor/error.h"
 #include "tests/support/near.h"
 
@@ -64,7 +65,10 @@ TEST_CASE("two steps of a network agree with the formula") {
   };
   const Tensor z = noise() - 0.5 * u(noise(), 0.5, 1);
   CHECK(max_difference(sample_flow_map(small.net(), noise(), {}, plain_grid(2)), z - 0.5 * u(z, 0, 0.5)) < 1e-15);
-  CHECK_THROWS_AS(sample_flow_map(small.net(), noise(), {}, {0, 1}), ConfigError);
+  const auto refusal = [&](const Grid& grid) { return error_of<ConfigError>([&] { sample_flow_map(small.net(), noise(), {}, grid); }); };
+  CHECK(refusal({1, 0.5, 0.75}) == "sampler: time 0.75 of the grid follows 0.5: give falling times");
+  CHECK(refusal({0, 0}) == "sampler: time 0 of the grid follows 0: give falling times");
+  CHECK(refusal({1}) == "sampler: a grid of 1 times: give two or more");
 }
 
 TEST_CASE("the sampler of consistency models jumps to data only, with separate noise for each row between the jumps") {
@@ -87,7 +91,7 @@ TEST_CASE("the sampler of consistency models jumps to data only, with separate n
   const Tensor mean_of = sum(x, {0}) / 20000.0, deviation = sqrt(sum(square(x - mean_of.reshape({1, dim})), {0}) / 20000.0);
   CHECK(max_difference(mean_of, gaussian().mean) < 0.04);
   CHECK(max_difference(deviation, gaussian().deviation) < 0.03);
-  CHECK_THROWS_WITH_AS(sample_renoised(gaussian().u(), noise(), {}, Grid{1, 0.5}), doctest::Contains("a consistency model's grid must end at 0"), ConfigError);
+  CHECK_THROWS_WITH_AS(sample_renoised(gaussian().u(), noise(), {}, Grid{1, 0.5}), doctest::Contains("a consistency model's grid must end at 0, not at 0.5"), ConfigError);
 }
 
 TEST_CASE("the sampler of consistency models continues from (1 - s) times the data plus s times new noise") {

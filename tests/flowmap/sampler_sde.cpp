@@ -1,6 +1,9 @@
 // SiT's stochastic sampler on the Gaussian flow, whose velocity and distribution are known at every time.
 #include "flowmap/sampler_sde.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <bit>
 #include <cstdint>
 #include <vector>
@@ -118,6 +121,12 @@ TEST_CASE("invalid settings of the SDE sampler are refused") {
   const auto refused = [&](const SdeConfig& c) { return error_of<ConfigError>([&] { sample_sde(gaussian().v(), noise, {}, c); }); };
   CHECK(mentions(refused({.calls = 1}), {"1 calls", "2"}));
   CHECK(mentions(refused({.scale = -1}), {"-1", "0"}));
-  CHECK(mentions(refused({.last = 1}), {"t = 1"}));
-  CHECK(mentions(error_of<ConfigError>([] { diffusion_named("sigmoid"); }), {"'sigmoid'", "sbdm"}));
+  CHECK(mentions(refused({.last = 1}), {"t = 1", "below its first time, 1;"}));
+  for (const double last : {0.999, 0.9995}) CHECK(mentions(refused({.diffusion = Diffusion::sbdm, .last = last}), {fmt::format("t = {}", last), "first time, 0.999"}));
+  CHECK(refused({.diffusion = Diffusion::sbdm, .last = 0.998}) == "no error");
+  CHECK(refused({.last = 0.9995}) == "no error");
+  CHECK(error_of<ConfigError>([] { diffusion_named("sigmoid"); }) ==
+        fmt::format("there is no diffusion 'sigmoid': known are {}", fmt::join(diffusion_names(), ", ")));
+  CHECK(mentions(error_of<ConfigError>([] { last_step_named("last"); }), {"'last'", "mean, tweedie, none"}));
+  for (const std::string& name : diffusion_names()) CHECK_NOTHROW(diffusion_named(name));
 }

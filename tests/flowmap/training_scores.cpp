@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "data/report/csv.h"
+#include "flowmap/metrics/sample_metrics.h"
 #include "tensor/collectives/threads.h"
 #include "tests/flowmap/doubling_training.h"
 #include "tests/support/error_of.h"
@@ -118,4 +119,12 @@ TEST_CASE("two ranks have the scores of the first one") {
   });
   CHECK(rows[0] == Texts{"4 rank 10", "8 rank 10"});
   CHECK(rows[1] == rows[0]);
+}
+
+TEST_CASE("of the metrics of samples, precision, recall and the Inception Score are better if they are higher") {
+  Texts lower, higher;
+  for (const SampleMetric& metric : sample_metrics())
+    for (const MetricValue& value : metric.values) (value.higher_is_better ? higher : lower).emplace_back(value.name);
+  CHECK(lower == Texts{"frechet", "energy_distance", "mean_error", "variance_error", "correlation_error", "power_error", "kid", "sfid"});
+  CHECK(higher == Texts{"precision", "recall", "is"});
 }

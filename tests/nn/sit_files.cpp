@@ -56,6 +56,12 @@ TEST_CASE("a SiT's file, with or without its second half of channels, becomes a 
     const Tensor wanted = reversed(net, t), got = network(*file, origin)(latents(), t, labels()).value();
     CHECK(norm(got - wanted) < 1e-5 * norm(wanted));
   }
+  // The angles of times, which the change of weights rotates, contain the network's factor of times.
+  DitConfig faster = small_sit();
+  faster.time_scale = 10, faster.origin = "sit";
+  const Tensor wanted_of_faster = reversed(random_sit(faster, 2), t);
+  const Dit read_as_faster = frozen_model<Dit>(faster, DitBackbone::read(faster, files().sit_plain.string(), {}));
+  CHECK(norm(read_as_faster(latents(), t, labels()).value() - wanted_of_faster) < 1e-5 * norm(wanted_of_faster));
   // Without the setting a SiT without its second half of channels is taken as a REPA: another velocity.
   const Tensor wanted = reversed(random_sit(2), t);
   CHECK(norm(network(files().sit_plain)(latents(), t, labels()).value() - wanted) > 0.05 * norm(wanted));

@@ -259,6 +259,7 @@ TEST_CASE("copy, concat, pad and views") {
   CHECK(p.shape() == Shape{3, 4, 8});
   CHECK(p.slice(2, 2, 7).to_vector<double>() == x.to_vector<double>());
   CHECK(near(sum(abs(p)).item(), sum(abs(x)).item(), 1e-14));
+  CHECK(Shape{4, 5}.rows(3) == Shape{3, 4, 5});
   // A view shares memory; a reshape of a permuted tensor cannot be one.
   CHECK(x.reshape({12, 5}).shares_memory_with(x));
   CHECK(x.slice(0, 1, 3).reshape({2, 20}).shares_memory_with(x));

@@ -79,6 +79,9 @@ std::string title(std::string name) {
 std::vector<Variant> latents_variants(const Recipe& r) {
   if (!(r.guidance > 1))
     throw ConfigError(fmt::format("--what latents compares with and without guidance, and guidance is {:g}: give a scale above 1 (--guidance)", r.guidance));
+  if (teacher_share(r.mfd.velocity) != 1)
+    throw ConfigError(fmt::format("--what latents compares distillation with training on data, and {0}.velocity is \"{1}\", which is no distillation alone: set {0}.velocity = \"teacher\" "
+                                  "on both sides", stage_name::mfd, r.mfd.velocity));
   std::vector<Variant> list(4);
   list[0] = {.name = "mfd guided", .start = guided_start, .recipe = r};
   list[1] = {.name = "mfd unguided", .start = unguided_start, .recipe = without_guidance(r)};

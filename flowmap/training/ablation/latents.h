@@ -16,7 +16,8 @@
 
 namespace fm {
 
-// The four trainings of a side, whose starts are the names of latents_starts(). The recipe must be resolved. ConfigError if its guidance is 1 or smaller.
+// The four trainings of a side, whose starts are the names of latents_starts(). The recipe must be resolved. ConfigError if its guidance is 1 or smaller, or its
+// mfd does not distill from the teacher alone.
 std::vector<Variant> latents_variants(const Recipe& recipe);
 
 // The two trainings of CMT that the four begin from, "cmt guided" and "cmt unguided".

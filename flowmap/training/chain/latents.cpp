@@ -23,17 +23,11 @@ Tensor mirrored_images(const Tensor& images) {
 
 LatentStats as_stats(const Moments& m) { return {m.mean().to(DType::f32), m.variance().to(DType::f32)}; }
 
-Shape rows_of(std::int64_t n, const Shape& latent) {
-  Shape all = Shape::filled(latent.rank() + 1, n);
-  for (int i = 0; i < latent.rank(); ++i) all = all.with(i + 1, latent[i]);
-  return all;
-}
-
 // Returns latents and labels of these rows in their order. read(row, place) writes the latent of a row, label(index) returns a label.
 template <class Read, class Label>
 LatentSet gathered(const std::vector<EpochRow>& rows, const Shape& latent, std::int64_t workers, const Label& label, const Read& read) {
   const auto n = static_cast<std::int64_t>(rows.size());
-  LatentSet set{{Tensor::empty(rows_of(n, latent), DType::f32, Device{})}, {}, Tensor::empty({n}, DType::i64, Device{})};
+  LatentSet set{{Tensor::empty(latent.rows(n), DType::f32, Device{})}, {}, Tensor::empty({n}, DType::i64, Device{})};
   float* to = set.raw.values.data<float>();
   std::int64_t* labels = set.labels.data<std::int64_t>();
   on_threads(n, workers, [&](std::int64_t i) {
@@ -192,7 +186,7 @@ std::unique_ptr<LatentSource> latents_of_pictures(LatentCoder coder, std::shared
 
 LatentSet samples_as_latents(const SampleSource& source) {
   const std::int64_t n = source.count(), size = source.shape().numel();
-  LatentSet set{{Tensor::empty(rows_of(n, source.shape()), DType::f32, Device{})}, {}, Tensor::empty({n}, DType::i64, Device{})};
+  LatentSet set{{Tensor::empty(source.shape().rows(n), DType::f32, Device{})}, {}, Tensor::empty({n}, DType::i64, Device{})};
   float* to = set.raw.values.data<float>();
   std::int64_t* labels = set.labels.data<std::int64_t>();
   parallel_for(n, size, [&](std::int64_t i) {

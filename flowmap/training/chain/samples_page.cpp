@@ -48,9 +48,7 @@ SamplesPage::SamplesPage(TrainingRun& run, const Evaluator& evaluator) : run_(ru
 NamedSamples named_samples(const Recipe& recipe, const std::string& name, const Tensor& values, const std::vector<std::int64_t>& labels) {
   const Shape sample = recipe.sample_shape;
   const std::int64_t n = std::min(values.dim(0), rows_for_curves(sample));
-  Shape all{n};
-  for (const std::int64_t d : sample) all.push_back(d);
-  NamedSamples set{.name = name, .values = first_rows(values, n).reshape(all), .labels = {}};
+  NamedSamples set{.name = name, .values = first_rows(values, n).reshape(sample.rows(n)), .labels = {}};
   if (recipe.conditional) set.labels.assign(labels.begin(), labels.begin() + n);
   return set;
 }

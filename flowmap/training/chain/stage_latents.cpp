@@ -104,7 +104,8 @@ void TrainingRun::check_given_latents(const LatentCoder& coder) const {
                                   to_string(stored.shape()), to_string(coder.stored())));
   for (std::int64_t i = 0; i < stored.count(); ++i)
     if (const std::int64_t label = stored.labels()[static_cast<std::size_t>(i)]; label < 0 || label >= recipe_.classes)
-      throw ConfigError(fmt::format("{}: latent {} has the label {}, but the config says classes {}: change it", given, i, label, recipe_.classes));
+      throw ConfigError(fmt::format("{}: latent {} has the label {}, but classes = {} allows 0 to {}: set classes to the number of labels", given, i, label, recipe_.classes,
+                                    recipe_.classes - 1));
 }
 
 // Facts about the cache that follow from the images, or from the given latents.
@@ -150,9 +151,7 @@ void TrainingRun::read_given(std::int64_t first, std::int64_t count, const std::
   const Shape row = given.shape();
   for (std::int64_t i = first; i < first + count; i += recipe_.latents.batch) {
     const std::int64_t n = std::min(recipe_.latents.batch, first + count - i);
-    Shape shape{n};
-    for (const std::int64_t d : row) shape.push_back(d);
-    LatentSet set{{Tensor::empty(shape, DType::f32, Device{})}, {}, Tensor::empty({n}, DType::i64, Device{})};
+    LatentSet set{{Tensor::empty(row.rows(n), DType::f32, Device{})}, {}, Tensor::empty({n}, DType::i64, Device{})};
     parallel_for(n, row.numel(), [&](std::int64_t k) { given.read(i + k, second, set.raw.values.data<float>() + k * row.numel()); });
     for (std::int64_t k = 0; k < n; ++k) set.labels.data<std::int64_t>()[k] = given.labels()[static_cast<std::size_t>(i + k)];
     block(i, set);
@@ -167,17 +166,17 @@ void TrainingRun::fill_cache() {
   const auto count = static_cast<std::int64_t>(info.labels.size());
   std::filesystem::create_directories(folder);
   const FolderLock lock(folder, "--out");
+  // Before the writer, which stores the form in the cache's index: the same folder must accept the form that an error names.
+  if (!recipe_.latents.given.empty()) given_latents().check_form(second_half());
   LatentCacheWriter writer(folder, info, warner());
   const std::vector<LatentShard> missing = writer.missing();
   if (writer.finished() > 0)
     context_.log.info("{}: {} shards are intact, {} are missing", folder.string(), writer.finished(), missing.size());
-  if (!recipe_.latents.given.empty() && !missing.empty()) given_latents().check_form(second_half());
   std::int64_t done = count;
   for (const LatentShard& s : missing) done -= s.count;
   const auto progress = encoding_progress(count);
   for (const LatentShard& s : missing) {
-    Shape all{s.count};
-    for (const std::int64_t d : info.latent) all.push_back(d);
+    const Shape all = info.latent.rows(s.count);
     const Tensor latents = Tensor::empty(all, info.dtype, Device{}), mirrored = info.mirrored ? Tensor::empty(all, info.dtype, Device{}) : Tensor();
     Moments moments(info.latent);
     const auto keep = [&](std::int64_t i, const LatentSet& block) {

@@ -104,6 +104,23 @@ const StageSpec table[] = {
      .parameters = flow_map_parameters, .scored_as = stage_name::map},
 };
 
+// Refuses guidance by the teacher inside a target that the network guides too: the scales would multiply.
+void check_guided_once(const StageSpec& stage, const Recipe& r, const Needs& needs) {
+  const std::string velocity = stage.velocity_in(r);
+  if (!needs.labels || !needs.velocity || teacher_share(velocity) == 0 || r.guidance == 1) return;
+  throw ConfigError(fmt::format("{0}.objective guides its own targets, and with {0}.velocity = \"{1}\" and guidance = {2:g} the teacher guides them too: set guidance = 1 "
+                                "or {0}.velocity = \"one-point\"", stage.name, velocity, r.guidance));
+}
+
+// Refuses guidance by a teacher that this recipe trains with every label: its velocity without a label would come from an untrained row of the label table.
+void check_null_label(const StageSpec& stage, const Recipe& r) {
+  const StageSpec& teacher = stage_that_makes(Makes::teacher);
+  const bool reads = stage.makes == Makes::teacher || stage.is_taught(r);
+  if (!reads || !teacher.in_pipeline(r) || r.guidance == 1 || r.fm.objective.labels.probability > 0) return;
+  throw ConfigError(fmt::format("guidance = {:g} needs the teacher's velocity without a label, which {}.objective.labels.probability = 0 does not train: raise the "
+                                "probability (0.1), or set guidance = 1", r.guidance, teacher.name));
+}
+
 template <class Chosen> std::vector<std::string> names_of(const Chosen& chosen) {
   std::vector<std::string> out;
   for (const StageSpec& s : table)
@@ -150,6 +167,8 @@ void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks) {
   if (objective.needs.labels && !recipe.conditional)
     throw ConfigError(fmt::format("{}.objective guides its targets by labels, and this run has none: set conditional = true, or choose an objective without "
                                   "guidance", stage.name));
+  check_guided_once(stage, recipe, objective.needs);
+  check_null_label(stage, recipe);
   check_groups(std::string(stage.name), loop, objective.needs.group, ranks);
   const std::string& key = objective.exact_share;
   if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, ranks))

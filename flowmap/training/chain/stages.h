@@ -82,7 +82,8 @@ std::vector<std::string> scored_names();                     // all scored_as, e
 // Whether the command trains this stage: its own command does, and `pipeline` does if the stage is part of it.
 bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe);
 
-// Checks the settings of a generator's objective against its loop, labels and number of ranks: ConfigError. Stages that train no generator have no such checks.
+// Checks the settings of a generator's objective against its loop, labels, guidance and number of ranks: ConfigError. Stages that train no generator have no
+// such checks.
 void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks);
 
 // The stages whose results this one needs, in order.
