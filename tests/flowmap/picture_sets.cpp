@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "data/png.h"
+#include "data/report/csv.h"
 #include "flowmap/metrics/density_coverage.h"
 #include "flowmap/metrics/inception_score.h"
 #include "flowmap/metrics/kernel_distance.h"

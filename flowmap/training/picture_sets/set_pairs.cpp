@@ -29,7 +29,7 @@ struct NumberedName {
     if (end == std::string::npos) return;
     const std::size_t before = text.find_last_not_of("0123456789", end), begin = before == std::string::npos ? 0 : before + 1;
     digits = text.substr(begin, end + 1 - begin);
-    text.replace(begin, end + 1 - begin, "#");
+    text = text.substr(0, begin) + "#" + text.substr(end + 1);
     digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size()));
   }
 };
