@@ -71,7 +71,7 @@ Tensor by_rows(const Samples& samples, const Shape& row, RandomKey key, std::uin
   if (device.is_cuda()) {
     std::vector<std::int64_t> blocks(samples.size());
     for (std::size_t r = 0; r < samples.size(); ++r) blocks[r] = static_cast<std::int64_t>(first(r));
-    const Tensor at = Tensor::from(blocks, {shape[0]}).to(device);
+    const Tensor at = Tensor::from(blocks, {std::ssize(samples)}).to(device);
     Distribution::kernel(device)(out.data<float>(), shape[0], n, at.data<std::int64_t>(), key, draw);
     return out.to(dtype);
   }
