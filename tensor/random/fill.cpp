@@ -64,15 +64,16 @@ template <class Distribution> Tensor flat(const Shape& shape, RandomKey key, std
 template <class Distribution>
 Tensor by_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
   check_floating(dtype);
-  Tensor out = Tensor::empty(row.rows(std::ssize(samples)), DType::f32, device);
+  const std::int64_t rows = std::ssize(samples);
+  Tensor out = Tensor::empty(row.rows(rows), DType::f32, device);
   const std::int64_t n = row.numel();
   if ((n + 3) / 4 >= std::int64_t{1} << row_bits) throw ShapeError("random rows: a row of " + to_string(row) + " has 2^26 elements or more");
   const auto first = [&](std::size_t r) { return static_cast<std::uint64_t>(samples[r]) << row_bits; };
   if (device.is_cuda()) {
     std::vector<std::int64_t> blocks(samples.size());
     for (std::size_t r = 0; r < samples.size(); ++r) blocks[r] = static_cast<std::int64_t>(first(r));
-    const Tensor at = Tensor::from(blocks, {std::ssize(samples)}).to(device);
-    Distribution::kernel(device)(out.data<float>(), shape[0], n, at.data<std::int64_t>(), key, draw);
+    const Tensor at = Tensor::from(blocks, {rows}).to(device);
+    Distribution::kernel(device)(out.data<float>(), rows, n, at.data<std::int64_t>(), key, draw);
     return out.to(dtype);
   }
   for (std::size_t r = 0; r < samples.size(); ++r)
