@@ -5,6 +5,8 @@
 //   blend       w = (1-l)(eps - z0) + l v_phi(z_t, t)           the trade-off between them (MF-RAE, Prop. 3.1)
 #pragma once
 
+#include <cmath>
+
 #include "flowmap/batch.h"
 
 namespace fm {
@@ -33,7 +35,8 @@ struct SelfGuidance {
   Interval interval = {};
   std::int64_t null_label = 1000;
 
-  double of_null() const { return 1 - omega - kappa; }
+  // Exactly 0 also where 1 - omega - kappa leaves a rounding error, as at 0.7 and 0.3: the velocity without a label is then not computed.
+  double of_null() const { return std::abs(1 - omega - kappa) < 1e-12 ? 0 : 1 - omega - kappa; }
   bool acts() const { return kappa != 0 || of_null() != 0; }
   double calls() const { return (kappa != 0 ? 1 : 0) + (of_null() != 0 ? 1 : 0); }       // calls of the trained network, each on all rows
 };

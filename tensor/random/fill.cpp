@@ -64,8 +64,9 @@ template <class Distribution> Tensor flat(const Shape& shape, RandomKey key, std
 template <class Distribution>
 Tensor by_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
   check_floating(dtype);
-  const std::int64_t rows = std::ssize(samples), n = row.numel();
+  const std::int64_t rows = std::ssize(samples);
   Tensor out = Tensor::empty(row.rows(rows), DType::f32, device);
+  const std::int64_t n = row.numel();
   if ((n + 3) / 4 >= std::int64_t{1} << row_bits) throw ShapeError("random rows: a row of " + to_string(row) + " has 2^26 elements or more");
   const auto first = [&](std::size_t r) { return static_cast<std::uint64_t>(samples[r]) << row_bits; };
   if (device.is_cuda()) {
