@@ -189,6 +189,11 @@ TEST_CASE("a report shows scores in several kinds of features; a judge that was 
   };
   CHECK(shown({in("judge", "x", 1), in("inception tf1", "y", 2), in("inception clean", "y", 3)}) == std::vector<double>{1, 2, 3});
   CHECK(shown({in("judge", "x", 1), in("inception tf1", "y", 2), in("judge", "z", 4)}) == std::vector<double>{2, 4});
+  Score smaller = in("judge", "z", 4);                                                    // another reference: not the same question
+  smaller.reference = 24;
+  CHECK(shown({in("judge", "x", 1), in("inception tf1", "y", 2), smaller}) == std::vector<double>{2, 4});
+  smaller.judge = "x";
+  CHECK(shown({in("judge", "x", 1), in("inception tf1", "y", 2), smaller}) == std::vector<double>{1, 2, 4});
   CHECK(shown({in("", "x", 1), in("judge", "x", 2)}) == std::vector<double>{2});          // a row of an older program
   CHECK(shown({in("judge", "x", 1), in("inception tf1", "y", 2), in("inception tf1", "y", 3, "b")}) == std::vector<double>{3});
 }

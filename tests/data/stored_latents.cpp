@@ -73,10 +73,12 @@ TEST_CASE("log-variances are clamped as the autoencoder clamps them; given as de
 
 TEST_CASE("deviations given as log-variances are refused: a log-variance is negative somewhere in the first latents") {
   const TempFolder folder;
-  write_folder(folder.path(), 0.5f);
-  const std::string what = error_of<FileError>([&] { open_stored_latents(folder.path())->check_form(SecondHalf::log_variance); });
-  CHECK_MESSAGE(has(what, "no negative number in the second half of the channels of the first 3 latents"), what);
-  CHECK_MESSAGE(has(what, "given_form = \"deviation\""), what);
+  for (const float least : {0.0f, 0.5f}) {
+    write_folder(folder.path(), least);
+    const std::string what = error_of<FileError>([&] { open_stored_latents(folder.path())->check_form(SecondHalf::log_variance); });
+    CHECK_MESSAGE(has(what, "no negative number in the second half of the channels of the first 3 latents"), what);
+    CHECK_MESSAGE(has(what, "given_form = \"deviation\""), what);
+  }
   open_stored_latents(folder.path())->check_form(SecondHalf::deviation);
   std::vector<float> last = latent(2, 0.5f);
   last.back() = -0.01f;

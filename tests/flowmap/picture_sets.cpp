@@ -257,6 +257,21 @@ TEST_CASE("numbers of a set equal those of the metrics' own functions") {
   CHECK(named(i, "precision").settings == "k 3, closed balls");
 }
 
+TEST_CASE("precision and recall have closed balls in Inception's features, and open ones in others") {
+  const auto numbers = [](int first, int last) {             // generated numbers lie on the borders of the balls of real ones
+    std::vector<float> out;
+    for (int i = first; i <= last; ++i) out.push_back(static_cast<float>(i));
+    return made_set(out, std::ssize(out));
+  };
+  const SeenSet samples = numbers(-6, 15);
+  const SetReference reference{.name = "r", .id = "1", .images = numbers(0, 9), .statistics = {}};
+  const auto precision = [&](const std::string& network, const std::string& name) {
+    return named(measured_set(network, samples, reference, {"precision_recall"}, {}), name).value;
+  };
+  CHECK(precision("corner", "precision_corner") == 18 / 22.0);           // -4 to 13: the balls of 0 and 9 have radius 5
+  CHECK(precision("inception", "precision") == 16 / 22.0);               // -3 to 12: radius 3
+}
+
 TEST_CASE("kid of a set is that of subsets of the samples and of the reference, drawn with the seed of the settings") {
   const SeenSet samples = made_set(waves(1100, 2, 0), 1100);
   const SetReference reference{.name = "r", .id = "1", .images = made_set(waves(1050, 2, 0.3), 1050), .statistics = {}};

@@ -11,6 +11,7 @@
 
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/ops/elementwise.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"
 #include "tests/support/temp_folder.h"
@@ -131,6 +132,24 @@ TEST_CASE("features are cached under the fingerprint of their inputs; a damaged 
   CHECK(watched.features.see != nullptr);
   Features classless = plain_features();
   CHECK(std::isnan(load_reference(Numbered(30, {2}), 0, classless, folder / "other", heard).accuracy));
+}
+
+TEST_CASE("spatial features are kept in the cache beside the others") {
+  const TempFolder folder;
+  Heard heard;
+  int calls = 0;
+  const Features features{"test", "1234", [&](const Tensor& x) {
+                            ++calls;
+                            return Seen{x, {}, x * 3.0, {}};
+                          }};
+  const auto load = [&] { return load_reference(Numbered(30, {2}), 0, features, folder.path(), heard); };
+  const Reference first = load(), again = load();
+  CHECK(calls == 1);
+  for (const Reference* r : {&first, &again}) {
+    REQUIRE(r->spatial.defined());
+    CHECK(r->spatial.to_vector<float>() == (r->features * 3.0).to_vector<float>());
+    CHECK(near(r->spatial_fit.mean.data<double>()[0], 3 * 14.5, 1e-6));
+  }
 }
 
 TEST_CASE("the error counts samples that cannot be read; the error for features that are not finite names the image") {

@@ -6,8 +6,10 @@
 #include <memory>
 
 #include "data/report/csv.h"
+#include "flowmap/metrics/inception_score.h"
 #include "flowmap/metrics/sample_metrics.h"
 #include "tensor/collectives/threads.h"
+#include "tensor/random/fill.h"
 #include "tests/flowmap/doubling_training.h"
 #include "tests/support/error_of.h"
 #include "tests/support/temp_folder.h"
@@ -127,4 +129,16 @@ TEST_CASE("of the metrics of samples, precision, recall and the Inception Score 
     for (const MetricValue& value : metric.values) (value.higher_is_better ? higher : lower).emplace_back(value.name);
   CHECK(lower == Texts{"frechet", "energy_distance", "mean_error", "variance_error", "correlation_error", "power_error", "kid", "sfid"});
   CHECK(higher == Texts{"precision", "recall", "is"});
+}
+
+TEST_CASE("sFID compares spatial features, and the Inception Score is the mean of 10 splits of the logits") {
+  const Tensor real = random_normal({30, 4}, {.seed = 1}), generated = random_normal({30, 4}, {.seed = 2});
+  const Tensor real_spatial = random_normal({30, 3}, {.seed = 3}), spatial = random_normal({30, 3}, {.seed = 4}), logits = random_normal({30, 5}, {.seed = 5});
+  const GaussianFit real_fit = fit_gaussian(real), real_spatial_fit = fit_gaussian(real_spatial);
+  const auto all = measured_metrics({.real = real, .real_fit = real_fit, .generated = generated, .real_spatial_fit = &real_spatial_fit, .spatial = spatial, .logits = logits});
+  CHECK(all.at("sfid") == frechet_distance(fit_gaussian(spatial), real_spatial_fit));
+  CHECK(all.at("is") == inception_score(logits, InceptionSplits::torch_fidelity()).mean);
+  const auto few = measured_metrics({.real = real, .real_fit = real_fit, .generated = generated, .spatial = spatial, .logits = logits.slice(0, 0, 9)});
+  CHECK_FALSE(few.contains("sfid"));
+  CHECK_FALSE(few.contains("is"));
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "nn/loaded.h"
+#include "nn/models/autoencoder_kl_tiles.h"
 #include "tensor/error.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -42,6 +43,15 @@ TEST_CASE("raw latents are mean and deviation of the posterior of 2x - 1; encode
   CHECK(max_difference(space.encode(x), posterior.mean.value() * 0.25) < 1e-6);
   const Tensor z = normal({5, 3, 4, 4}, 6, DType::f32);
   CHECK(max_difference(space.decode(z), clamp(vae->decode(z * 4.0).value() * 0.5 + 0.5, 0, 1)) < 1e-6);
+}
+
+TEST_CASE("decoding in tiles lets neighbors overlap by a quarter of a tile") {
+  const auto vae = small_vae();
+  const Tensor raw = normal({1, 3, 20, 20}, 6, DType::f32);        // tiles from 0, 6 and 12; with an overlap of 1 from 0, 7 and 12
+  const auto in_tiles = [&](std::int64_t overlap) { return clamp(decode_tiles(*vae, raw, {.tile = 8, .overlap = overlap}) * 0.5 + 0.5, 0, 1); };
+  const Tensor decoded = vae_coder(vae, 40, 8).decode(raw);
+  CHECK(max_difference(decoded, in_tiles(2)) == 0);
+  CHECK(max_difference(decoded, in_tiles(1)) > 1e-4);
 }
 
 TEST_CASE("a latent is drawn anew at each step, from the posterior's mean and deviation, and is the same in any part of the batch") {
