@@ -85,12 +85,15 @@ std::string images_in(const std::string& file) {
   throw FileError(fmt::format("{}: no array arr_0 with images; the file has {}", file, fmt::join(names, ", ")));
 }
 
+// Images that are at most 4 pixels wide and this high, or higher, are taken for one image with channels.
+constexpr std::int64_t least_height_of_one = 8;
+
 class ArraySet : public PictureSet {
  public:
   explicit ArraySet(const std::string& file) : rows_(file, images_in(file)) {
     const Shape& s = rows_.shape();
     const bool planes = s.rank() == 3, colors = s.rank() == 4 && (s[3] == 1 || s[3] == 3);
-    if (planes && (s[2] == 1 || s[2] == 3 || s[2] == 4))
+    if (planes && s[1] >= least_height_of_one && (s[2] == 1 || s[2] == 3 || s[2] == 4))
       throw FileError(fmt::format("{}: holds {}, which looks like one image (H, W, C), not like images (N, H, W): save x[None]", rows_.place(), to_string(s)));
     if (rows_.type() != FileType::u8 || !(planes || colors))
       throw FileError(fmt::format("{}: holds {} {}: images are uint8 (N, H, W, C) with 1 or 3 channels, or (N, H, W){}", rows_.place(), fm::name_of(rows_.type()), to_string(s),

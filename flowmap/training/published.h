@@ -34,9 +34,8 @@ struct PublishedConfig {
     v("tile", tile, "side of the tiles, in positions of the latent, that --vae decodes one by one, so that large images take less memory; colors can differ slightly; 0: all at once",
       range(0, 65536), flag("tile"));
     v("latent_size", latent_size, "side of the latents of a Flax file, which does not contain it", flag("latent-size"), range(1, 4096));
-    v("stats", stats,
-      "variance and mean of the latents (stat.pt), with --vae in place of its scale; the word none, for a DiT^DH: it was trained on latents that were not normalized",
-      flag("stats"), value_as("FILE"));
+    v("stats", stats, "variance and mean of the latents (stat.pt), with --vae in place of its scale; the word none, for a DiT^DH: it was trained without", flag("stats"),
+      value_as("FILE"));
     v("weak", weak, "weights of a smaller teacher, for autoguidance in place of the null label", flag("weak"), value_as("PATH"));
     v("pixels", pixels, "normalization of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
     v("precision", precision, "number format of the blocks: f32, or bf16 with weights of half the size", one_of({"f32", "bf16"}),

@@ -110,8 +110,8 @@ TEST_CASE("what is no set of images is refused in one line") {
   CHECK(has(refusal(t / "f.npy"), "images are uint8 (N, H, W, C)"));
   save_array<std::uint8_t>(t / "planes.npy", {2, 3, 4, 4}, rising(96));
   CHECK(has(refusal(t / "planes.npy"), "transpose(0, 2, 3, 1)"));
-  save_array<std::uint8_t>(t / "one.npy", {4, 4, 3}, rising(48));
-  CHECK(has(refusal(t / "one.npy"), "holds [4, 4, 3], which looks like one image (H, W, C), not like images (N, H, W): save x[None]"));
+  save_array<std::uint8_t>(t / "one.npy", {8, 8, 3}, rising(192));
+  CHECK(has(refusal(t / "one.npy"), "holds [8, 8, 3], which looks like one image (H, W, C), not like images (N, H, W): save x[None]"));
   {
     NpzWriter npz(t / "two.npz");
     npz.add<std::uint8_t>("mu", {1}, std::vector<std::uint8_t>{1});

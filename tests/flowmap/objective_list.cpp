@@ -89,6 +89,7 @@ ObjectiveConfig counted(const std::string& name, const std::string& kind) {
   std::get<MeanFlowConfig>(o.entries).derivative.kind = std::get<ContinuousCmConfig>(o.entries).derivative.kind = kind;
   std::get<ImprovedMeanFlowConfig>(o.entries).derivative.kind = std::get<GuidedMeanFlowConfig>(o.entries).derivative.kind = kind;
   std::get<ImprovedMeanFlowConfig>(o.entries).omega = kind == "central" || kind == "semi" ? 2 : 1;
+  std::get<ImprovedMeanFlowConfig>(o.entries).labels.probability = 0.1;                     // guidance needs it
   std::get<GuidedMeanFlowConfig>(o.entries).kappa = kind == "forward" ? 0 : 0.92;
   std::get<TransitionModelConfig>(o.entries).derivative.kind = kind;
   std::get<SctConfig>(o.entries).derivative.kind = std::get<ScdConfig>(o.entries).derivative.kind = std::get<FacmConfig>(o.entries).derivative.kind = kind;
