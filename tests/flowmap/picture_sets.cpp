@@ -128,6 +128,9 @@ TEST_CASE("a second look computes nothing, and a changed image only its file") {
   CHECK(changed.vectors.data<float>()[130 * 3] == level(999, 0));
   CHECK(s.see(s.t / "b", {}, "corner 2").id == changed.id);   // other weights see the same images
   CHECK(*s.corner.seen == 300 + 128 + 300);
+  s.see(s.t / "b");                                         // both are stored
+  CHECK(*s.corner.seen == 300 + 128 + 300);
+  CHECK(s.log.warnings.empty());
 }
 
 TEST_CASE("the order and the number of images are part of the fingerprint") {
