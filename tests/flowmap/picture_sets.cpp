@@ -129,6 +129,9 @@ TEST_CASE("a second look computes nothing, and a changed image only its file") {
   CHECK(changed.vectors.data<float>()[130 * 3] == level(999, 0));
   CHECK(s.see(s.t / "b", {}, "corner 2").id == changed.id);   // other weights see the same images
   CHECK(*s.corner.seen == 300 + 128 + 300);
+  s.see(s.t / "b");                                         // both are stored
+  CHECK(*s.corner.seen == 300 + 128 + 300);
+  CHECK(s.log.warnings.empty());
 }
 
 TEST_CASE("the order and the number of images are part of the fingerprint") {
@@ -355,6 +358,7 @@ TEST_CASE("what keeps numbers from being compared is said") {
   CHECK(has(of_images[0], "3 samples: Frechet distances of fewer than 4"));
   CHECK(has(of_images[1], "2 images of the reference"));
   CHECK(has(of_images[2], "samples are 8x8 and the reference's images 9x8"));
+  CHECK(limits_of({"kid_all"}, samples, reference) == std::vector<std::string>{of_images[2]});     // unbiased for few images
   SetReference statistics{.name = "s.npz", .id = "2", .images = {}, .statistics = {}};
   statistics.statistics.features = fit_gaussian(reference.images->vectors);
   const std::vector<std::string> of_statistics = limits_of({"fid"}, made_set(waves(30, 4, 0), 30), statistics);
@@ -405,6 +409,13 @@ TEST_CASE("pairs are compared by position, and their names must agree") {
   CHECK(r.numbers.at(1).value > 0.99);
   CHECK(r.samples_id != r.reference_id);
   CHECK(measured_pairs(*a, *b, {.limit = 17}).numbers.at(0).value == 100);
+  std::int64_t pair = 0;
+  const auto broken = [&](const Tensor& x, const Tensor&) {
+    std::vector<double> out;
+    for (std::int64_t i = 0; i < x.dim(0); ++i) out.push_back(pair++ == 3 ? std::nan("") : 0.5);
+    return out;
+  };
+  CHECK(has(error_of<Error>([&] { measured_pairs(*a, *b, {.lpips = broken}); }), "lpips of pair 3 is nan"));
   fs::rename(t / "b/00003.png", t / "b/00003x.png");
   CHECK(has(error_of<ConfigError>([&] { measured_pairs(*a, *open_picture_set((t / "b").string()), {}); }), "00003.png, but that of"));
   fs::create_directories(t / "c");
