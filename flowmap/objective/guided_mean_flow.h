@@ -26,6 +26,9 @@ struct GuidedMeanFlowConfig : MeanFlowConfig {
   static constexpr std::string_view name = "guided_mean_flow", says = "MeanFlow towards a velocity that the network itself guides: guidance costs nothing at sampling";
   SelfGuidance guidance() const { return {omega, kappa, {low, high}, labels.null_label}; }
   static GuidedMeanFlowConfig published();
+  // The settings of each code that trains it (sources: sdvae-sit.md 3.2): the official one of Geng et al. in JAX, and two in PyTorch. They differ in the rows with
+  // s = t and in the metric. Not among them: omega, kappa and interval, which each model of a code has for itself, and clipping (1.0 in PyTorch, none in JAX).
+  static std::vector<std::pair<std::string, GuidedMeanFlowConfig>> ports();
   Needs needs() const;
   Claims claims() const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;

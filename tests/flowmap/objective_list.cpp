@@ -204,6 +204,22 @@ TEST_CASE("every published preset has the numbers of its paper or code") {
   }
 }
 
+TEST_CASE("the presets of guided MeanFlow have the rows and the metric of each code, and belong to it alone") {
+  const std::string shared = "pairs.time.distribution logit_normal, pairs.time.mean -0.4, pairs.time.upper 1, pairs.time.shift 1, ", rows = "pairs.exact_share true, pairs.null_rows_diagonal true, ";
+  const std::map<std::string, std::string> codes{{"official", shared + rows + "metric.kind adaptive, metric.c 0.01"},
+                                                 {"haoyizhu", shared + rows + "metric.kind adaptive, metric.c 1"},
+                                                 {"zhuyu-cs", shared + "metric.kind squared_adaptive, metric.c 0.001"}};
+  CHECK(objective_presets() == std::vector<std::string>{"plain", "published", "official", "haoyizhu", "zhuyu-cs"});
+  for (const auto& [code, settings] : codes) {
+    ObjectiveConfig config;
+    config.name = "guided_mean_flow", config.preset = code;
+    CHECK(config.chosen("map.objective").remark == code + ": " + settings);
+    CHECK(std::get<GuidedMeanFlowConfig>(config.entries).pairs.diagonal_share == 0.75);
+    config.name = "mean_flow";
+    CHECK(error_of<ConfigError>([&] { config.chosen("map.objective"); }) == "objective preset " + code + ": mean_flow has the presets plain and published");
+  }
+}
+
 TEST_CASE("objectives have no residual on the closed-form flow map, except IMM and TiM; a wrong map has one") {
   const GaussianFlow g = gaussian();
   const FlowMapNet right = g.u();

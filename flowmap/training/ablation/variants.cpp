@@ -153,9 +153,9 @@ void refuse_of_another_objective(const std::string& key, const ObjectiveConfig& 
   if (!key.starts_with(objectives + objective.name + "."))
     throw ConfigError(fmt::format("--vary {}: objective {} is compared too, and does not read it: give --objectives only the objective that reads it", key,
                                   objective.name));
-  if (objective.preset == "published")
-    throw ConfigError(fmt::format("--vary {}: with --objective-preset published a value of the list that equals the setting's default would be replaced by the "
-                                  "preset's: use --objective-preset plain, and set those of the preset's values that you want one by one", key));
+  if (objective.preset != "plain")
+    throw ConfigError(fmt::format("--vary {}: with --objective-preset {} a value of the list that equals the setting's default would be replaced by the "
+                                  "preset's: use --objective-preset plain, and set those of the preset's values that you want one by one", key, objective.preset));
 }
 
 Varied parse_vary(const std::string& text, const std::string& part, Recipe& recipe) {
@@ -313,7 +313,8 @@ void set_steps(Variant& variant, std::int64_t steps) {
 }
 
 std::string preset_text(const Variant& v) {
-  return v.part == std::string_view(stage_name::map) && !v.recipe.map.objective.preset_values().empty() ? "published settings" : "";
+  const ObjectiveConfig& objective = v.recipe.map.objective;
+  return v.part == std::string_view(stage_name::map) && !objective.preset_values().empty() ? objective.preset + " settings" : "";
 }
 
 std::string sampler_text(const Variant& v) { return sampler_of(v.stage().objective_in(v.recipe).needs.jumps).text; }
