@@ -13,6 +13,7 @@
 #include "data/report/clock.h"
 #include "flowmap/training/picture_sets/set_pairs.h"
 #include "flowmap/training/picture_sets/set_scores.h"
+#include "flowmap/training/picture_sets/statistics_pair.h"
 #include "flowmap/training/published_features.h"
 #include "nn/loaded.h"
 #include "nn/models/lpips_weights.h"
@@ -30,15 +31,18 @@ class Evaluation {
 
   void open() {
     check();
-    if (!c_.samples.empty()) samples_ = opened(c_.samples);
-    if (!c_.reference.empty()) open_reference();
+    if (!c_.samples.empty()) samples_ = opened_or_statistics(c_.samples, sample_statistics_);
+    if (!c_.reference.empty()) reference_ = opened_or_statistics(c_.reference, statistics_);
+    if (c_.features.empty() && !c_.pairs && !(sample_statistics_.features && statistics_.features))
+      throw ConfigError("--features is missing: inception:FILE (FID's weights) or dinov2:FILE, or give --pairs for PSNR and SSIM");
     if (!c_.write_statistics.empty() && statistics_.features) throw ConfigError(fmt::format("--write-statistics {}: the reference {} already has statistics: give images", c_.write_statistics, c_.reference));
     if (c_.pairs && (!samples_ || !reference_)) throw ConfigError("--pairs compares images: give --samples and --reference as folders or arrays of images");
   }
 
   void measure() {
     if (c_.pairs && context_.ranks.first()) measure_pairs(), store();        // before hours of features
-    if (!c_.features.empty()) measure_sets();
+    if (sample_statistics_.features && !samples_) measure_statistics();
+    else if (!c_.features.empty()) measure_sets();
   }
 
   void publish() {
@@ -62,10 +66,8 @@ class Evaluation {
     if (c_.samples.empty() && (c_.reference.empty() || c_.write_statistics.empty()))
       throw ConfigError("evaluate pictures needs --samples DIR|FILE and --reference DIR|FILE, or --reference and --write-statistics FILE.npz");
     if (c_.reference.empty() && c_.write_statistics.empty() && !needs_no_reference()) throw ConfigError("--reference DIR|FILE is missing: the images or statistics to compare with");
-    if (c_.features.empty() && !c_.pairs)
-      throw ConfigError("--features is missing: inception:FILE (FID's weights) or dinov2:FILE, or give --pairs for PSNR and SSIM");
     check_set_metrics(c_.metrics);
-    if (c_.features.empty() && !(c_.metrics.empty() && c_.write_statistics.empty()))
+    if (c_.features.empty() && (!c_.write_statistics.empty() || (c_.pairs && !c_.metrics.empty())))
       throw ConfigError("--metrics and --write-statistics need --features: inception:FILE (FID's weights) or dinov2:FILE");
     if (c_.halves == 1) throw ConfigError("--halves 1: a deviation needs at least 2 halves: give 0 for none");
     if (!c_.lpips.empty() && !c_.pairs) throw ConfigError(fmt::format("--lpips {} measures pairs: add --pairs", c_.lpips));
@@ -99,12 +101,13 @@ class Evaluation {
     return std::filesystem::exists(file, ignored) && is_npz(file) && array_names(file).size() == 1;
   }
 
-  void open_reference() {
-    if (c_.reference.ends_with(".npz") && !is_only_images(c_.reference)) {
-      statistics_ = read_statistics(c_.reference);
-      if (!statistics_.has_images) return;
+  // The images at this path, or null for a file of statistics alone, which are read in any case.
+  std::shared_ptr<const PictureSet> opened_or_statistics(const std::string& path, FeatureStatistics& statistics) const {
+    if (path.ends_with(".npz") && !is_only_images(path)) {
+      statistics = read_statistics(path);
+      if (!statistics.has_images) return nullptr;
     }
-    reference_ = opened(c_.reference);
+    return opened(path);
   }
 
   // Whether one of these metrics is asked for, by name or because all are.
@@ -121,14 +124,15 @@ class Evaluation {
   }
 
   // The images of the reference pass the network only if a metric or the statistics read them.
-  void see_reference(SetReference& to, const Features& features) const {
-    const ReferenceInputs inputs = reference_inputs(c_.metrics, statistics_);
+  void see_reference(SetReference& to, const Features& features, const std::vector<std::string>& metrics) const {
+    const ReferenceInputs inputs = reference_inputs(metrics, statistics_);
     const bool written = !c_.write_statistics.empty();
     if (reference_ && (inputs.images || written)) to.images = seen(*reference_, features, inputs.spatial || written, false);
   }
 
   SetScore row(const SetNumber& number) const {
-    return {.date = utc_now(), .number = number, .samples = samples_->name(), .samples_id = {}, .samples_count = samples_->count_up_to(c_.limit),
+    return {.date = utc_now(), .number = number, .samples = samples_ ? samples_->name() : c_.samples, .samples_id = {},
+            .samples_count = samples_ ? samples_->count_up_to(c_.limit) : sample_statistics_.count.value_or(0),
             .reference = c_.reference, .reference_id = {}, .reference_count = {}, .features = {}};
   }
 
@@ -156,14 +160,44 @@ class Evaluation {
     }
   }
 
+  // Refuses a file of statistics of other features.
+  static void check_statistics(FeatureStatistics& statistics, const std::string& file, const Features& features) {
+    if (!statistics.features) return;
+    statistics = read_statistics_of(file, features.name, features.preparation);
+    refuse_other_weights(statistics, features, file);
+  }
+
+  // Samples of which only the statistics are known. Without --features the files name theirs.
+  void measure_statistics() {
+    if (!c_.write_statistics.empty()) throw ConfigError(fmt::format("--write-statistics {}: the samples {} already are statistics: leave it out", c_.write_statistics, c_.samples));
+    if (c_.limit > 0) throw ConfigError(fmt::format("--limit {}: the statistics of {} are of all its images: leave it out", c_.limit, c_.samples));
+    SetReference reference{.name = c_.reference, .id = {}, .images = {}, .statistics = {}};
+    std::string network = sample_statistics_.network.empty() ? statistics_.network : sample_statistics_.network, fingerprint = features_of_statistics(sample_statistics_);
+    if (c_.features.empty()) refuse_unlike_statistics(sample_statistics_, c_.samples, statistics_, c_.reference);
+    else {
+      const Features features = open_published_features(c_.features, c_.preparation, [&](const std::string& line) { context_.log.warning("{}", line); });
+      check_statistics(sample_statistics_, c_.samples, features), check_statistics(statistics_, c_.reference, features);
+      see_reference(reference, features, {"fid", "sfid"});
+      network = features.name, fingerprint = features.fingerprint;
+    }
+    if (network.empty()) network = sample_statistics_.features->mean.dim(0) == 2048 ? "inception" : "unknown";
+    reference.statistics = statistics_;
+    reference.id = id_of(reference);
+    if (!context_.ranks.first()) return;
+    const std::string own = id_of({.name = c_.samples, .id = {}, .images = {}, .statistics = sample_statistics_});
+    for (const SetNumber& number : distances_of_statistics(network, sample_statistics_, c_.samples, reference, c_.metrics)) {
+      SetScore score = row(number);
+      score.samples_id = own, score.reference_id = reference.id, score.features = fingerprint, score.reference_count = number.reference_count;
+      scores_.push_back(score);
+    }
+    limits_ = limits_of_statistics(sample_statistics_, c_.samples, reference);
+  }
+
   void measure_sets() {
     const Features features = open_published_features(c_.features, c_.preparation, [&](const std::string& line) { context_.log.warning("{}", line); });
-    if (statistics_.features) {
-      statistics_ = read_statistics_of(c_.reference, features.name, features.preparation);
-      refuse_other_weights(statistics_, features, c_.reference);
-    }
+    check_statistics(statistics_, c_.reference, features);
     SetReference reference{.name = c_.reference, .id = {}, .images = {}, .statistics = statistics_};
-    see_reference(reference, features);
+    see_reference(reference, features, c_.metrics);
     reference.id = id_of(reference);
     if (!samples_) return write_statistics_of(*reference.images, features);
     const SeenSet samples = seen(*samples_, features, wants({"sfid"}) || (!c_.write_statistics.empty() && !reference.images), wants({"is", "is_adm"}));
@@ -195,7 +229,7 @@ class Evaluation {
   const PicturesCommand& c_;
   Context& context_;
   std::shared_ptr<const PictureSet> samples_, reference_;
-  FeatureStatistics statistics_;
+  FeatureStatistics sample_statistics_, statistics_;      // of the files of samples and reference
   std::vector<SetScore> scores_;
   std::ptrdiff_t stored_ = 0;                // number of scores in the table
   std::vector<std::string> limits_;

@@ -16,7 +16,7 @@ struct PicturesCommand {
   std::int64_t limit = 0, halves = 20, seed = 2020;
 
   template <class V> void visit(V&& v) {
-    v("samples", samples, "images to measure: a folder, or a .npz or .npy file of uint8 images (N, H, W, C)", flag("samples"), basic(), value_as("DIR|FILE"));
+    v("samples", samples, "images to measure: a folder, or a .npz or .npy file of uint8 images (N, H, W, C); or, for fid and sfid, a .npz file of their statistics (mu, sigma)", flag("samples"), basic(), value_as("DIR|FILE"));
     v("reference", reference, "images to compare with, in the same forms, or a .npz file of their statistics (mu, sigma)", flag("reference"), basic(), value_as("DIR|FILE"));
     v("features", features, "network of the features with its file of weights: inception:FILE (FID), or dinov2:FILE (FD-DINOv2)", flag("features"), basic(), value_as("NETWORK:FILE"));
     v("preparation", preparation, "resizing of images for the network: tf1 (guided-diffusion, torch-fidelity), half-pixel (pytorch-fid), clean (clean-fid); empty: tf1, for dinov2 pillow",

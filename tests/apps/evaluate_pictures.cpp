@@ -129,6 +129,27 @@ TEST_CASE("the distance of two folders is that of their features, whatever form 
   FeatureStatistics stored = read_statistics(t / "real.npz");
   const GaussianFit &of_features = *stored.features, &of_spatial = *stored.spatial;
   CHECK(rows.back()[9] == checksum(NamedTensors{{"mu", of_features.mean}, {"sigma", of_features.covariance}, {"mu_s", of_spatial.mean}, {"sigma_s", of_spatial.covariance}}));
+  // Samples as statistics need no network, and the reference may then be statistics or images.
+  const auto of_statistics = [&](const Arguments& more) {
+    return evaluate(Arguments{"pictures", "--samples", (t / "samples.npz").string(), "--out", (t / "out").string()} + more);
+  };
+  REQUIRE(evaluate({"pictures", "--reference", files().samples.string(), "--features", files().features(), "--write-statistics", (t / "samples.npz").string(), "--out", (t / "out").string()}).code == 0);
+  for (const Arguments& reference : {Arguments{"--reference", (t / "real.npz").string()}, {"--reference", files().real.string(), "--features", files().features()}}) {
+    const Result both = of_statistics(reference);
+    REQUIRE_MESSAGE(both.code == 0, both.err);
+    const CsvRows now = parse_csv(read_file(t / "out/pictures.csv"));
+    const std::vector<std::string>& row = now[now.size() - 2];
+    CHECK(row[0] == "fid");
+    CHECK(near(std::stod(row[1]), fid, 1e-9));
+    CHECK(row[3] == "of means and covariances alone");
+    CHECK((row[5] == "4" && row[8] == "3"));
+    CHECK(has(row[10], "inception tf1 "));
+    CHECK(near(std::stod(now.back()[1]), std::stod(cell(t / "out", "sfid", "value")), 1e-9));
+    CHECK(has(both.err, "4 samples: Frechet distances of fewer than 2048"));
+  }
+  fails_with(of_statistics({"--reference", (t / "real.npz").string(), "--metrics", "kid"}), exit_code::usage, "--metrics kid: it needs the images of the samples");
+  fails_with(of_statistics({"--reference", files().real.string()}), exit_code::usage, "--features is missing");
+  fails_with(of_statistics({"--reference", (t / "real.npz").string(), "--limit", "3"}), exit_code::usage, "--limit 3: the statistics of");
   // Statistics of other weights are refused, and of another preparation by name.
   stored.fingerprint += "0";
   write_statistics(t / "other.npz", stored);

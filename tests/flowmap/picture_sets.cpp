@@ -11,6 +11,7 @@
 #include "flowmap/metrics/kernel_distance.h"
 #include "flowmap/training/picture_sets/set_pairs.h"
 #include "flowmap/training/picture_sets/set_scores.h"
+#include "flowmap/training/picture_sets/statistics_pair.h"
 #include "tensor/collectives/threads.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
@@ -391,6 +392,33 @@ TEST_CASE("statistics name their weights, and others are refused") {
   refuse_other_weights(statistics, one, "a.npz");
   CHECK(has(error_of<FileError>([&] { refuse_other_weights(statistics, two, "a.npz"); }), "a.npz: statistics of corner plain 1, but --features is corner plain 2"));
   refuse_other_weights({}, two, "published.npz");
+}
+
+TEST_CASE("two files of statistics give the Frechet distance of their fits, and other features are refused") {
+  const SeenSet samples = made_set(waves(30, 4, 0), 30), real = made_set(waves(24, 4, 0.3), 24);
+  const Features one = Corner().features("corner plain 1"), two = Corner().features("corner plain 2");
+  const FeatureStatistics a = statistics_of(samples, one), b = statistics_of(real, one);
+  const double distance = frechet_distance(*a.features, *b.features);
+  SetReference reference{.name = "b.npz", .id = "1", .images = {}, .statistics = b};
+  const std::vector<SetNumber> numbers = distances_of_statistics("corner", a, "a.npz", reference, {});
+  REQUIRE(numbers.size() == 1);
+  CHECK(numbers[0].name == "fd_corner");
+  CHECK(numbers[0].value == distance);
+  CHECK(numbers[0].reference_count == 24);
+  const SetReference images{.name = "b", .id = "1", .images = real, .statistics = {}};
+  CHECK(near(distances_of_statistics("corner", a, "a.npz", images, {"fid"})[0].value, distance, 1e-12));
+  CHECK(has(error_of<ConfigError>([&] { distances_of_statistics("corner", a, "a.npz", reference, {"sfid"}); }), "--metrics sfid: it needs mu_s and sigma_s, which a.npz lacks"));
+  CHECK(features_of_statistics(a) == "corner plain 1");
+  const auto refusal = [&](const FeatureStatistics& other) { return error_of<FileError>([&] { refuse_unlike_statistics(a, "a.npz", other, "b.npz"); }); };
+  CHECK_NOTHROW(refuse_unlike_statistics(a, "a.npz", b, "b.npz"));
+  CHECK(refusal(statistics_of(real, two)) == "a.npz has statistics of the features \"corner plain 1\", but b.npz of \"corner plain 2\": compute both with the same features");
+  FeatureStatistics foreign = b;
+  foreign.fingerprint.clear(), foreign.network = "inception";
+  CHECK(has(refusal(foreign), "of the network \"corner\", but b.npz of \"inception\""));
+  foreign.network.clear(), foreign.convention.clear();
+  CHECK_NOTHROW(refuse_unlike_statistics(a, "a.npz", foreign, "b.npz"));
+  foreign.features = fit_gaussian(Tensor::from(waves(24, 3, 0), {24, 3}));
+  CHECK(has(refusal(foreign), "of 4 features, but b.npz of 3"));
 }
 
 TEST_CASE("pairs are compared by position, and their names must agree") {

@@ -34,7 +34,7 @@ struct Compared {
     results.numbers.push_back({name, value, error, with, reference_count});
   }
   std::int64_t real_images() const { return reference.images->count; }
-  std::string named(const std::string& metric) const { return is_inception(network) ? metric : (metric == "fid" ? "fd" : metric) + "_" + network; }
+  std::string named(const std::string& metric) const { return name_of_metric(network, metric); }
   // Of the features, not the spatial ones. Two metrics need its factor.
   const FrechetReference& fitted() const {
     if (!reference_fit) reference_fit.emplace(fit_of(reference, false));
@@ -173,6 +173,10 @@ const SetMetric& metric_named(const std::string& name) {
 
 }  // namespace
 
+std::string name_of_metric(const std::string& network, const std::string& metric) {
+  return is_inception(network) ? metric : (metric == "fid" ? "fd" : metric) + "_" + network;
+}
+
 std::vector<std::string> set_metric_names() {
   std::vector<std::string> out;
   for (const SetMetric& m : metrics_of_sets) out.emplace_back(m.name);
@@ -223,11 +227,16 @@ SetResults measured_set(const std::string& network, const SeenSet& samples, cons
   return results;
 }
 
-void refuse_other_weights(const FeatureStatistics& statistics, const Features& features, const std::string& file) {
+std::string weights_of_statistics(const FeatureStatistics& statistics) {
   const std::size_t at = statistics.fingerprint.find(made_with);
-  if (at == std::string::npos || statistics.fingerprint.substr(at + std::string_view(made_with).size()) == features.fingerprint) return;
-  throw FileError(fmt::format("{}: statistics of {}, but --features is {}: give the weights that the statistics were made with, or compute the statistics again", file,
-                              statistics.fingerprint.substr(at + std::string_view(made_with).size()), features.fingerprint));
+  return at == std::string::npos ? "" : statistics.fingerprint.substr(at + std::string_view(made_with).size());
+}
+
+void refuse_other_weights(const FeatureStatistics& statistics, const Features& features, const std::string& file) {
+  const std::string weights = weights_of_statistics(statistics);
+  if (weights.empty() || weights == features.fingerprint) return;
+  throw FileError(fmt::format("{}: statistics of {}, but --features is {}: give the weights that the statistics were made with, or compute the statistics again", file, weights,
+                              features.fingerprint));
 }
 
 FeatureStatistics statistics_of(const SeenSet& set, const Features& features) {

@@ -54,6 +54,9 @@ struct SetResults {
   std::optional<FrechetLimit> limit;     // the fit behind fid_infinity
 };
 
+// The name of a metric's number in the features of this network: fid, or fd_dinov2_vitl14.
+std::string name_of_metric(const std::string& network, const std::string& metric);
+
 // The names for --metrics, in order.
 std::vector<std::string> set_metric_names();
 void check_set_metrics(const std::vector<std::string>& names);   // ConfigError for an unknown name
@@ -75,6 +78,8 @@ SetResults measured_set(const std::string& network, const SeenSet& samples, cons
 
 // Mean and covariance of all features of a set, to be written with write_statistics. They name network, preparation, images and weights.
 FeatureStatistics statistics_of(const SeenSet& set, const Features& features);
+// The fingerprint of the features that statistics_of made them with; empty for statistics of other programs.
+std::string weights_of_statistics(const FeatureStatistics& statistics);
 // FileError if statistics_of made them with other weights. Statistics of other programs name no weights, and are accepted.
 void refuse_other_weights(const FeatureStatistics& statistics, const Features& features, const std::string& file);
 

@@ -86,18 +86,22 @@ constexpr std::int64_t published_samples = 50000;
 // Published precision and recall are of 10,000 real images, and of 50,000 samples (guided-diffusion) or 10,000 (dgm-eval, and its density and coverage).
 constexpr std::int64_t published_neighbors = 10000;
 
-// Of the Frechet distances of few images.
-void add_limits_of_fits(std::vector<std::string>& out, const SeenSet& samples, const SetReference& reference) {
-  const FeatureStatistics& s = reference.statistics;
-  const std::int64_t width = samples.vectors.dim(1), real = s.features ? s.count.value_or(0) : reference.images ? reference.images->count : 0;
-  if (samples.count < width)
-    out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or use kid", samples.count,
+void add_if_few(std::vector<std::string>& out, std::int64_t samples, std::int64_t real, std::int64_t width) {
+  if (samples > 0 && samples < width)
+    out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or use kid", samples,
                               width));
   if (real > 0 && real < width) out.push_back(fmt::format("{} images of the reference: Frechet distances to fewer than {} are far too large", real, width));
-  if (s.features && (s.network.empty() || s.convention.empty()))
-    out.push_back(fmt::format("{} names no network or preparation for its statistics: check that they are those of --features and --preparation", reference.name));
-  if (s.features && !s.count) out.push_back(fmt::format("{} has no number of images: the bias of its distances is unknown", reference.name));
 }
+
+// `of`: the file.
+void add_if_unnamed(std::vector<std::string>& out, const FeatureStatistics& s, const std::string& of) {
+  if (!s.features) return;
+  if (s.network.empty() || s.convention.empty())
+    out.push_back(fmt::format("{} names no network or preparation for its statistics: check that they are those of --features and --preparation", of));
+  if (!s.count) out.push_back(fmt::format("{} has no number of images: the bias of its distances is unknown", of));
+}
+
+std::int64_t count_of(const SetReference& r) { return r.statistics.features ? r.statistics.count.value_or(0) : r.images ? r.images->count : 0; }
 
 }  // namespace
 
@@ -106,7 +110,10 @@ std::vector<std::string> limits_of(const std::vector<std::string>& metrics, cons
   const auto any = [&](std::initializer_list<const char*> names) {
     return std::any_of(names.begin(), names.end(), [&](const char* name) { return std::find(metrics.begin(), metrics.end(), name) != metrics.end(); });
   };
-  if (any({"fid", "sfid", "fid_infinity"})) add_limits_of_fits(out, samples, reference);
+  if (any({"fid", "sfid", "fid_infinity"})) {
+    add_if_few(out, samples.count, count_of(reference), samples.vectors.dim(1));
+    add_if_unnamed(out, reference.statistics, reference.name);
+  }
   if (any({"is", "is_adm"}) && samples.count < published_samples)
     out.push_back(fmt::format("Inception Score of {} samples: published ones are of {}, and smaller splits give lower scores", samples.count, published_samples));
   if (const auto& images = reference.images; images && any({"precision_recall", "density_coverage"}) &&
@@ -115,6 +122,13 @@ std::vector<std::string> limits_of(const std::vector<std::string>& metrics, cons
                               samples.count, images->count, published_neighbors, published_samples, published_neighbors));
   if (const auto& images = reference.images; images && (images->height != samples.height || images->width != samples.width))
     out.push_back(fmt::format("samples are {}x{} and the reference's images {}x{} (height x width): published numbers compare equal sizes", samples.height, samples.width, images->height, images->width));
+  return out;
+}
+
+std::vector<std::string> limits_of_statistics(const FeatureStatistics& samples, const std::string& file, const SetReference& reference) {
+  std::vector<std::string> out;
+  add_if_few(out, samples.count.value_or(0), count_of(reference), samples.features->mean.dim(0));
+  add_if_unnamed(out, samples, file), add_if_unnamed(out, reference.statistics, reference.name);
   return out;
 }
 

@@ -30,6 +30,8 @@ std::string set_scores_text(const std::vector<SetScore>& scores);
 
 // What keeps the numbers of these metrics from being compared with published ones: few images, another size of the two sets. One sentence each.
 std::vector<std::string> limits_of(const std::vector<std::string>& metrics, const SeenSet& samples, const SetReference& reference);
+// The same for samples of which only the statistics in `file` are known.
+std::vector<std::string> limits_of_statistics(const FeatureStatistics& samples, const std::string& file, const SetReference& reference);
 
 // Writes folder/report.html: the numbers, their limits, the line of fid_infinity, and the first images of each set.
 struct SetReport {
