@@ -251,30 +251,39 @@ TEST_CASE("a target is guided once, and only by networks that learn a velocity w
   CHECK(refusal(stage_name::map, "mean_flow", guided, undropped, on_data) == "no error");
   CHECK(refusal(stage_name::map, "mean_flow", guided, undropped, given) == "no error");
   CHECK(refusal(stage_name::fm, "mean_flow", undropped) == "no error");
+  Alone alone;                                                             // nor are samples guided by it
+  Recipe r = points();
+  r.conditional = true, r.guidance = 3.5, undropped(r);
+  CHECK(test::error_of<ConfigError>([&] { TrainingRun(r, alone.context()).guided({}); }).starts_with("guidance = 3.5 needs the teacher's velocity without a label"));
 }
 
-TEST_CASE("teacher scores use Euler's method on a grid of n points: n - 1 calls, twice as many with guidance") {
-  for (const double guidance : {1.0, 2.0}) {
+TEST_CASE("teacher scores use Euler's method on a grid of n points: n - 1 calls, and as many again where guidance acts") {
+  using Calls = std::vector<std::int64_t>;
+  struct Case {
+    double guidance, to;
+    Calls scored, compared;                                              // in 2 and 1 steps, in 1 and 3 steps
+  };
+  for (const Case& c : {Case{1, 1, {2, 1}, {1, 3}}, Case{2, 1, {4, 2}, {2, 6}}, Case{2, 0.6, {3, 1}, {1, 4}}}) {
     Alone alone;
     Recipe recipe = points();
-    recipe.conditional = true, recipe.guidance = guidance;
+    recipe.conditional = true, recipe.guidance = c.guidance, recipe.guidance_to = c.to;
     TrainingRun run(recipe, alone.context());
     CHECK(trained(run) == 2);
     const VelocityNet v = run.guided(run.load_teacher().v());
     const Tensor noise = sample_noise(consecutive(0, 5), {2}, 3), y = Tensor::from<std::int64_t>({0, 1, 2, 3, 4}, {5});
-    std::vector<std::int64_t> calls;
+    Calls calls;
     scored_generators(run, stage_named(stage_name::fm).scored_as, {3, 2}, [&](const ScoredGenerator& g) {
       calls.push_back(g.of.calls);
       CHECK(difference_of(g.generate(noise, y), sample_ode(v, noise, y, teacher_grid(calls.size() == 1 ? 3 : 2, 1), Solver::euler)) == 0);
     });
-    CHECK(calls == (guidance == 1 ? std::vector<std::int64_t>{2, 1} : std::vector<std::int64_t>{4, 2}));
+    CHECK(calls == c.scored);
 
     // An ablation compares the map with the teacher in as many steps as the map takes calls.
     Findings f{.what = "objective", .subtitle = {}, .variants = {{.name = "lsd", .recipe = recipe, .part = stage_name::map}}, .trials = {}, .in_plane = true, .calls = {1, 3}, .busy = {}};
     f.trials.push_back({.variant = 0, .seed = 1, .folder = stage_name::map});
     score(run, f);
     REQUIRE(f.teacher.size() == 2);
-    CHECK((f.teacher[0].calls == (guidance == 1 ? 1 : 2) && f.teacher[1].calls == (guidance == 1 ? 3 : 6)));
+    CHECK(Calls{f.teacher[0].calls, f.teacher[1].calls} == c.compared);
     REQUIRE(f.trials[0].scores.size() == 2);
     CHECK((f.trials[0].scores[0].calls == 1 && f.trials[0].scores[1].calls == 3));
   }

@@ -112,15 +112,6 @@ void check_guided_once(const StageSpec& stage, const Recipe& r, const Needs& nee
                                 "or {0}.velocity = \"one-point\"", stage.name, velocity, r.guidance));
 }
 
-// Refuses guidance by a teacher that this recipe trains with every label: its velocity without a label would come from an untrained row of the label table.
-void check_null_label(const StageSpec& stage, const Recipe& r) {
-  const StageSpec& teacher = stage_that_makes(Makes::teacher);
-  const bool reads = stage.makes == Makes::teacher || stage.is_taught(r);
-  if (!reads || !teacher.in_pipeline(r) || r.guidance == 1 || r.fm.objective.labels.probability > 0) return;
-  throw ConfigError(fmt::format("guidance = {:g} needs the teacher's velocity without a label, which {}.objective.labels.probability = 0 does not train: raise the "
-                                "probability (0.1), or set guidance = 1", r.guidance, teacher.name));
-}
-
 template <class Chosen> std::vector<std::string> names_of(const Chosen& chosen) {
   std::vector<std::string> out;
   for (const StageSpec& s : table)
@@ -159,6 +150,12 @@ std::vector<std::string> scored_names() {
   return out;
 }
 
+void check_null_label(const Recipe& r) {
+  if (r.guidance == 1 || r.fm.objective.labels.probability > 0) return;
+  throw ConfigError(fmt::format("guidance = {:g} needs the teacher's velocity without a label, which {}.objective.labels.probability = 0 does not train: raise the "
+                                "probability (0.1), or set guidance = 1", r.guidance, stage_that_makes(Makes::teacher).name));
+}
+
 void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks) {
   if (!stage.is_generator()) return;
   const Objective objective = stage.objective_in(recipe);
@@ -168,7 +165,7 @@ void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks) {
     throw ConfigError(fmt::format("{}.objective guides its targets by labels, and this run has none: set conditional = true, or choose an objective without "
                                   "guidance", stage.name));
   check_guided_once(stage, recipe, objective.needs);
-  check_null_label(stage, recipe);
+  if ((stage.makes == Makes::teacher || stage.is_taught(recipe)) && stage_that_makes(Makes::teacher).in_pipeline(recipe)) check_null_label(recipe);
   check_groups(std::string(stage.name), loop, objective.needs.group, ranks);
   const std::string& key = objective.exact_share;
   if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, ranks))

@@ -82,6 +82,9 @@ std::vector<std::string> scored_names();                     // all scored_as, e
 // Whether the command trains this stage: its own command does, and `pipeline` does if the stage is part of it.
 bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe);
 
+// ConfigError for guidance by a teacher that this recipe trains with every label: its velocity without a label comes from an untrained row of the label table.
+void check_null_label(const Recipe& recipe);
+
 // Checks the settings of a generator's objective against its loop, labels, guidance and number of ranks: ConfigError. Stages that train no generator have no
 // such checks.
 void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks);

@@ -314,6 +314,7 @@ Network TrainingRun::load_teacher() {
 }
 
 VelocityNet TrainingRun::guided(VelocityNet teacher) const {
+  if (recipe_.teacher_weights.empty()) check_null_label(recipe_);            // of weights from elsewhere the recipe knows nothing
   return fm::guided(std::move(teacher), recipe_.guidance, recipe_.classes, recipe_.guided_times());
 }
 
