@@ -87,7 +87,7 @@ TEST_CASE("completion offers values for choices, lists, switches and files, and 
   CHECK(offered({"flowmap_train", "mfd", "--derivative=c"}) == Words{"--derivative=central"});
   CHECK(offered({"flowmap_train", "map", "--objective", "ct"}) == Words{"ct", "ctm"});
   CHECK(offered({"flowmap_train", "map", "--map.objective.name", "alpha"}) == Words{"alpha_flow"});
-  CHECK(offered({"flowmap_train", "map", "--objective-preset", ""}) == Words{"plain", "published"});
+  CHECK(offered({"flowmap_train", "map", "--objective-preset", "p"}) == Words{"plain", "published"});
   CHECK(offered({"flowmap_train", "pipeline", "--log", "csv,t"}) == Words{"csv,tb"});
   CHECK(offered({"flowmap_train", "pipeline", "--dit-size", ""}) == Words{"B", "L", "S", "XL"});
   CHECK(offered({"flowmap_train", "mfd", "--velocity", ""}) == Words{"one-point", "teacher"});
