@@ -70,6 +70,7 @@ class Evaluation {
     if (c_.features.empty() && (!c_.write_statistics.empty() || (c_.pairs && !c_.metrics.empty())))
       throw ConfigError("--metrics and --write-statistics need --features: inception:FILE (FID's weights) or dinov2:FILE");
     if (c_.halves == 1) throw ConfigError("--halves 1: a deviation needs at least 2 halves: give 0 for none");
+    if (c_.ssim_border != "full" && !c_.pairs) throw ConfigError(fmt::format("--ssim-border {} is for pairs: add --pairs", c_.ssim_border));
     if (!c_.lpips.empty() && !c_.pairs) throw ConfigError(fmt::format("--lpips {} measures pairs: add --pairs", c_.lpips));
     if (c_.features.empty() && !c_.preparation.empty()) throw ConfigError(fmt::format("--preparation {} is for images that --features sees: leave it out, or give --features", c_.preparation));
   }
@@ -137,7 +138,7 @@ class Evaluation {
   }
 
   void measure_pairs() {
-    PairOptions options{.limit = c_.limit};
+    PairOptions options{.limit = c_.limit, .border = c_.ssim_border == "cropped" ? SsimBorder::cropped : SsimBorder::full};
     std::string network;                       // of LPIPS, with the checksum of its weights
     if (!c_.lpips.empty()) {
       const auto lpips = std::make_shared<const Lpips>(open_lpips(c_.lpips, [&](const std::string& line) { context_.log.warning("{}", line); }));

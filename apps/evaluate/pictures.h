@@ -12,6 +12,7 @@ namespace fm {
 struct PicturesCommand {
   std::string samples, reference, features, preparation, out = "evaluation", write_statistics, lpips;
   std::vector<std::string> metrics;
+  std::string ssim_border = "full";
   bool pairs = false;
   std::int64_t limit = 0, halves = 20, seed = 2020;
 
@@ -23,6 +24,8 @@ struct PicturesCommand {
       flag("preparation"), basic(), value_as("NAME"));
     v("metrics", metrics, "metrics to measure; empty: all that the inputs allow but fid_infinity", flag("metrics"), basic(), value_as("fid,sfid,is,kid,...|fid_infinity"));
     v("pairs", pairs, "PSNR and SSIM between images of the same name or row: reconstructions and their originals", flag("pairs"));
+    v("ssim_border", ssim_border, "with pairs, positions whose SSIM is averaged: all (full), or all but a border of 5 pixels (cropped; torchmetrics before September 2024)",
+      one_of({"full", "cropped"}), flag("ssim-border"));
     v("lpips", lpips, "with pairs, the network of LPIPS with its files: vgg:TRUNK,HEADS or alex:TRUNK,HEADS, or one file of both", flag("lpips"), value_as("NETWORK:FILE[,FILE]"));
     v("write_statistics", write_statistics, "file for mean and covariance of the features of the reference's images, or of the samples if there is no reference (.npz)", flag("write-statistics"),
       value_as("FILE.npz"));

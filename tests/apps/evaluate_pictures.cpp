@@ -76,8 +76,8 @@ std::string id_of(const fs::path& samples, std::int64_t count) {
   return id_of_contents(*set, count, rgb_images(*set, 0, count).contents);
 }
 
-GaussianFit fit_of(int first, int count, InceptionInput input) {
-  const auto net = std::make_shared<const Inception>(inception_from(inception_stand_in()));
+// The images as u8 (count, 3, side, side).
+Tensor images_of(int first, int count) {
   std::vector<std::uint8_t> planes;
   for (int m = first; m < first + count; ++m) {
     const Image image{side, side, 3, hash_image(m, side, side)};
@@ -85,7 +85,12 @@ GaussianFit fit_of(int first, int count, InceptionInput input) {
     planes_from_image(image, one.data());
     planes.insert(planes.end(), one.begin(), one.end());
   }
-  return fit_gaussian(inception_features(net, input).see(Tensor::from(planes, {count, 3, side, side}).to(DType::f32) / 255.0).vectors);
+  return Tensor::from(planes, {count, 3, side, side});
+}
+
+GaussianFit fit_of(int first, int count, InceptionInput input) {
+  const auto net = std::make_shared<const Inception>(inception_from(inception_stand_in()));
+  return fit_gaussian(inception_features(net, input).see(images_of(first, count).to(DType::f32) / 255.0).vectors);
 }
 
 void fails_with(const Result& result, int code, const std::string& message) {
@@ -240,6 +245,16 @@ TEST_CASE("pairs need no network") {
   }
   CHECK(near(std::stod(cell(t / "out", "psnr", "value")), sum, 1e-9));
   CHECK(cell(t / "out", "ssim", "samples_id").size() == 16);
+  const auto mean_ssim = [](SsimBorder border) {
+    double mean = 0;
+    for (const double one : ssim(images_of(11, 3), images_of(10, 3), border)) mean += one / 3;
+    return mean;
+  };
+  CHECK(near(std::stod(cell(t / "out", "ssim", "value")), mean_ssim(SsimBorder::full), 1e-12));
+  const Result cropped = evaluate({"pictures", "--samples", (t / "near").string(), "--reference", files().real.string(), "--pairs", "--ssim-border", "cropped", "--out", (t / "cropped").string()});
+  REQUIRE_MESSAGE(cropped.code == 0, cropped.err);
+  CHECK(near(std::stod(cell(t / "cropped", "ssim", "value")), mean_ssim(SsimBorder::cropped), 1e-12));
+  CHECK(has(cell(t / "cropped", "ssim", "settings"), "without a border of 5 pixels"));
 }
 
 TEST_CASE("LPIPS of pairs is the mean of the network's distances, and its row names the network") {
@@ -278,6 +293,7 @@ TEST_CASE("bad input is one line that names it") {
   line(run({"--samples", samples, "--reference", real, "--pairs", "--metrics", "fid"}), exit_code::usage, "need --features");
   line(run({"--samples", samples, "--reference", real, "--features", network, "--halves", "1"}), exit_code::usage, "--halves 1");
   line(run({"--samples", samples, "--reference", real, "--lpips", "vgg:a,b", "--features", network}), exit_code::usage, "add --pairs");
+  line(run({"--samples", samples, "--reference", real, "--ssim-border", "cropped", "--features", network}), exit_code::usage, "--ssim-border cropped is for pairs");
   line(run({"--samples", samples, "--reference", real, "--pairs", "--lpips", "squeeze:a,b"}), exit_code::usage, "vgg:TRUNK,HEADS or alex:TRUNK,HEADS");
   line(run({"--samples", samples, "--reference", real, "--pairs", "--preparation", "tf1"}), exit_code::usage, "--preparation tf1 is for images that --features sees");
   line(run({"--samples", samples, "--reference", real, "--pairs"}), exit_code::usage, "pairs need equally many images");

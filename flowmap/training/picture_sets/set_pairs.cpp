@@ -86,12 +86,13 @@ PairResults measured_pairs(const PictureSet& samples, const PictureSet& referenc
     of_samples += a.contents, of_reference += b.contents;
     if (x.shape() != y.shape())
       throw FileError(fmt::format("{} of {} is {}x{} and its pair {}x{} (height x width): pairs need one size", samples.member(i), samples.name(), x.dim(2), x.dim(3), y.dim(2), y.dim(3)));
-    append(ratios, psnr(x, y)), append(similarities, ssim(x, y));
+    append(ratios, psnr(x, y)), append(similarities, ssim(x, y, options.border));
     if (options.lpips) append(distances, options.lpips(x.to(DType::f32) / 127.5 - 1.0, y.to(DType::f32) / 127.5 - 1.0));
     if (options.progress) options.progress(i + n);
   }
   PairResults out{.numbers = {mean_of("psnr", ratios, "dB, mean over images; error: of the mean"),
-                              mean_of("ssim", similarities, "11x11 Gaussian window of deviation 1.5, whole image; error: of the mean")},
+                              mean_of("ssim", similarities, options.border == SsimBorder::full ? "11x11 Gaussian window of deviation 1.5, whole image; error: of the mean"
+                                                                                               : "11x11 Gaussian window of deviation 1.5, without a border of 5 pixels; error: of the mean")},
                   .samples_id = id_of_contents(samples, count, of_samples), .reference_id = id_of_contents(reference, count, of_reference)};
   if (options.lpips) out.numbers.push_back(mean_of("lpips", distances, "mean over images; error: of the mean"));
   return out;

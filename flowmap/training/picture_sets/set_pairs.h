@@ -5,12 +5,14 @@
 #include <vector>
 
 #include "data/picture_set.h"
+#include "flowmap/metrics/image_similarity.h"
 #include "flowmap/training/picture_sets/set_metrics.h"
 
 namespace fm {
 
 struct PairOptions {
   std::int64_t limit = 0;                // number of pairs, the first ones; 0: all
+  SsimBorder border = SsimBorder::full;  // cropped: as torchmetrics before September 2024
   std::function<std::vector<double>(const Tensor& x, const Tensor& y)> lpips = {};   // of (n, 3, H, W) f32 in [-1, 1], one distance a pair; empty: not measured
   std::function<void(std::int64_t done)> progress = {};
 };
