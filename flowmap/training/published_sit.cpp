@@ -23,7 +23,7 @@ namespace fm {
 namespace {
 
 // Factor of the latents of SD-VAE. All published networks of this kind were trained on such latents.
-constexpr double published_scale = 0.18215;
+const double published_scale = AutoencoderKLConfig().scale;
 
 struct SitModels {
   Network net, weak;

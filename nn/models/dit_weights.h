@@ -49,8 +49,8 @@ NamedTensors with_reversed_clock(const NamedTensors& tensors, double time_scale 
 // The numbers of the class token of REG's weights, under our names; 0 if they have none.
 std::int64_t class_token_of(const NamedTensors& tensors);
 
-// The config that follows from the tensors, under our names. Files do not contain the number of heads: it is 16 for the published width 1152, else the
-// number of heads of width 64. FileError names a tensor that is missing or does not fit.
+// The config that follows from the tensors, under our names. Files do not contain the number of heads: it is usual_heads(width) (published_weights.h).
+// FileError names a tensor that is missing or does not fit.
 DitConfig dit_config_of(const Weights& weights, const DitReading& reading = {});
 
 }  // namespace fm
