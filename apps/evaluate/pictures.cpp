@@ -33,8 +33,11 @@ class Evaluation {
     check();
     if (!c_.samples.empty()) samples_ = opened_or_statistics(c_.samples, sample_statistics_);
     if (!c_.reference.empty()) reference_ = opened_or_statistics(c_.reference, statistics_);
-    if (c_.features.empty() && !c_.pairs && !(sample_statistics_.features && statistics_.features))
+    const bool statistics_alone = c_.features.empty() && !c_.pairs && sample_statistics_.features && statistics_.features;
+    if (statistics_alone) samples_.reset(), reference_.reset();      // without a network the images of such a file have no use
+    if (c_.features.empty() && !c_.pairs && !statistics_alone)
       throw ConfigError("--features is missing: inception:FILE (FID's weights) or dinov2:FILE, or give --pairs for PSNR and SSIM");
+    if (samples_ && !c_.features.empty()) refuse_too_few(c_.metrics, counted(*samples_), counted_reference());
     if (!c_.write_statistics.empty() && statistics_.features) throw ConfigError(fmt::format("--write-statistics {}: the reference {} already has statistics: give images", c_.write_statistics, c_.reference));
     if (c_.pairs && (!samples_ || !reference_)) throw ConfigError("--pairs compares images: give --samples and --reference as folders or arrays of images");
   }
@@ -46,6 +49,7 @@ class Evaluation {
   }
 
   void publish() {
+    if (scores_.empty() && c_.write_statistics.empty()) throw Error("nothing was measured");
     if (scores_.empty()) return;
     store();
     write_set_report(c_.out, {scores_, limits_, limit_ ? &*limit_ : nullptr, samples_.get(), reference_.get()});
@@ -65,7 +69,7 @@ class Evaluation {
   void check() const {
     if (c_.samples.empty() && (c_.reference.empty() || c_.write_statistics.empty()))
       throw ConfigError("evaluate pictures needs --samples DIR|FILE and --reference DIR|FILE, or --reference and --write-statistics FILE.npz");
-    if (c_.reference.empty() && c_.write_statistics.empty() && !needs_no_reference()) throw ConfigError("--reference DIR|FILE is missing: the images or statistics to compare with");
+    if (c_.reference.empty() && c_.write_statistics.empty() && !needs_no_reference()) throw ConfigError("--reference DIR|FILE is missing: the images or statistics to compare with (--metrics is,is_adm needs none)");
     check_set_metrics(c_.metrics);
     if (c_.features.empty() && (!c_.write_statistics.empty() || (c_.pairs && !c_.metrics.empty())))
       throw ConfigError("--metrics and --write-statistics need --features: inception:FILE (FID's weights) or dinov2:FILE");
@@ -109,6 +113,14 @@ class Evaluation {
       if (!statistics.has_images) return nullptr;
     }
     return opened(path);
+  }
+
+  // Name and number of images of a set, before the network has seen them.
+  SeenSet counted(const PictureSet& set) const { return {.name = set.name(), .id = {}, .count = set.count_up_to(c_.limit), .height = 0, .width = 0, .vectors = {}, .spatial = {}, .logits = {}}; }
+  SetReference counted_reference() const {
+    SetReference out{.name = c_.reference, .id = {}, .images = {}, .statistics = statistics_};
+    if (reference_) out.images = counted(*reference_);
+    return out;
   }
 
   // Whether one of these metrics is asked for, by name or because all are.

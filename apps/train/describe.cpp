@@ -39,7 +39,7 @@ void describe_other(Messages& log, const Recipe& r, const StageSpec& stage) {
   log.info("  {}", training_size(stage.parameters(r).trained));
   if (stage.beside != nullptr) {
     const Beside beside = stage.beside(r);
-    log.info("  beside it    {} parameters of frozen networks{}", beside.frozen, beside.trained > 0 ? fmt::format(", {} of the discriminator", beside.trained) : "");
+    log.info("  others       {} parameters of frozen networks{}", beside.frozen, beside.trained > 0 ? fmt::format(", {} of the discriminator", beside.trained) : "");
   }
   log.info("  memory       at least {} for {} rows at a time", bytes_text(memory_of_training(r, stage, 1, false)), rows_at_a_time(stage.loop(r)));
 }
@@ -57,8 +57,9 @@ void describe(TrainingRun& run) {
   Messages& log = run.context().log;
   const SpaceSpec& space = space_of(r);
   const Shape latent = r.latent_shape(), stored = r.stored_latent_shape();
-  log.info("{}: {} {}, {} classes", r.data, images, space.samples(r), r.classes);
-  if (space.encodes) log.info("latents {}{}, {} for all images", fmt::join(latent.begin(), latent.end(), "x"), stored == latent ? "" : " with their deviations", gib(4 * images * stored.numel()));
+  if (r.train_images > 0) log.info("{} {}, {} classes, as the recipe says (train_images): the data set is not read", images, space.samples(r), r.classes);
+  else log.info("{}: {} {}, {} classes", r.data, images, space.samples(r), r.classes);
+  if (space.encodes && r.latents.from != "images") log.info("latents {}{}, {} for all images", fmt::join(latent.begin(), latent.end(), "x"), stored == latent ? "" : " with their deviations", gib(4 * images * stored.numel()));
   for (const StageSpec& s : stage_table()) {
     if (!trains(run.context().command, s, r)) continue;
     log.info("{:<8} {}", s.name, steps_text(s.loop(r), images, s.epochs));

@@ -66,6 +66,10 @@ class TrainLoop {
   Outcome run() {
     if (loop_.score_every > 0 && stage_.scores.names.empty())
       throw ConfigError(fmt::format("{}: score_every {}: this stage has no scores; only generators are scored: set it to 0", stage_.name, loop_.score_every));
+    const auto& scored = stage_.scores.names;
+    if (loop_.score_every > 0 && loop_.ckpt_every % loop_.score_every != 0 && std::find(scored.begin(), scored.end(), stage_.watch.keep_best) != scored.end())
+      warn("{}: checkpoints of every {} steps and scores of every {}: only a checkpoint of a scored step can be the best by {}; make ckpt_every a multiple of score_every", stage_.name,
+           loop_.ckpt_every, loop_.score_every, stage_.watch.keep_best);
     observer_.opening({stage_, loop_, options_, ranks_, seed_});
     step_ = checkpoints_.resume();
     take_watch();

@@ -108,7 +108,7 @@ TEST_CASE("the distance of two folders is that of their features, whatever form 
   const double fid = std::stod(cell(t / "out", "fid", "value"));
   const GaussianFit samples = fit_of(0, 4, InceptionInput::tf1), real = fit_of(10, 3, InceptionInput::tf1);
   CHECK(near(fid, frechet_distance(samples, real), 1e-7));
-  CHECK(cell(t / "out", "fid", "settings") == "no error: half of the samples are fewer than the 2048 features");
+  CHECK(cell(t / "out", "fid", "settings") == "standard error not estimated: half of the samples are fewer than the 2048 features");
   CHECK(cell(t / "out", "fid", "error").empty());
   CHECK(cell(t / "out", "fid", "samples_count") == "4");
   CHECK(cell(t / "out", "fid", "reference_count") == "3");
@@ -152,6 +152,21 @@ TEST_CASE("the distance of two folders is that of their features, whatever form 
     CHECK(near(std::stod(now.back()[1]), std::stod(cell(t / "out", "sfid", "value")), 1e-9));
     CHECK(has(both.err, "4 samples: Frechet distances of fewer than 2048"));
   }
+  // Files with images and statistics, as guided-diffusion's references are: without a network the statistics are compared.
+  for (const char* name : {"samples", "real"}) {
+    const FeatureStatistics fits = read_statistics(t / (std::string(name) + ".npz"));
+    NpzWriter both(t / (std::string(name) + "-both.npz"));
+    both.add<std::uint8_t>("arr_0", {1, side, side, 3}, hash_image(0, side, side));
+    for (const auto& [key, value] : {std::pair{"mu", fits.features->mean}, {"sigma", fits.features->covariance}}) {
+      const std::vector<double> values = value.to_vector<double>();
+      both.add<double>(key, {value.shape().begin(), value.shape().end()}, values);
+    }
+    both.finish();
+  }
+  const Result both = evaluate({"pictures", "--samples", (t / "samples-both.npz").string(), "--reference", (t / "real-both.npz").string(), "--out", (t / "both").string()});
+  REQUIRE_MESSAGE(both.code == 0, both.err);
+  CHECK(near(std::stod(cell(t / "both", "fid", "value")), fid, 1e-9));
+  CHECK(has(both.err, "samples-both.npz names no network or preparation for its statistics"));
   fails_with(of_statistics({"--reference", (t / "real.npz").string(), "--metrics", "kid"}), exit_code::usage, "--metrics kid: it needs the images of the samples");
   fails_with(of_statistics({"--reference", files().real.string()}), exit_code::usage, "--features is missing");
   fails_with(of_statistics({"--reference", (t / "real.npz").string(), "--limit", "3"}), exit_code::usage, "--limit 3: the statistics of");

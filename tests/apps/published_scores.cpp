@@ -67,7 +67,10 @@ TEST_CASE("a run's scores in FID's features are those of evaluate pictures, afte
   copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
   const Arguments published{"--evaluate.features", features(), "--evaluate.preparation", "half-pixel"};
   succeeds(train("mfd", out, published + Arguments{"--evaluate.reference", std::to_string(references), "--evaluate.samples", std::to_string(samples), "--mfd.loop.score_every", "100", "--keep-best", "is"}));
-  succeeds(run("evaluate", out, few() + published + Arguments{"--stage", "mfd", "--features-out", (t / "f.npz").string()}));
+  const Result evaluated = run("evaluate", out, few() + published + Arguments{"--stage", "mfd", "--features-out", (t / "f.npz").string()});
+  succeeds(evaluated);
+  CHECK_MESSAGE(has(evaluated.err, "features inception half-pixel, "), evaluated.err);
+  CHECK_MESSAGE(has(evaluated.err, fmt::format("{} samples and {} images of the reference: Frechet distances of fewer than 2048", samples, references)), evaluated.err);
   const Score score = read_scores(out / "scores.csv").back();
   CHECK(score.features == "inception half-pixel");
   CHECK(score.reference == references);

@@ -123,7 +123,7 @@ TEST_CASE("numbers that few samples give no meaning are left out or refused, and
   const auto few = [&](std::int64_t n) { return made_set(waves(n, 4, 0), n); };
   const auto halves = [&](std::int64_t n) { return named(measured_set("corner", few(n), reference, {"fid"}, {.seed = 1, .halves = 5}), "fd_corner"); };
   CHECK(std::isnan(halves(7).error));
-  CHECK(halves(7).settings == "no error: half of the samples are fewer than the 4 features");
+  CHECK(halves(7).settings == "standard error not estimated: half of the samples are fewer than the 4 features");
   CHECK(halves(8).error > 0);
   const auto limit = [&](std::int64_t n) { measured_set("corner", few(n), reference, {"fid_infinity"}, {}); };
   CHECK(has(error_of<ConfigError>([&] { limit(49); }), "needs 50 samples or more, so that its smallest subset has more samples than the 4 features, but there are 49"));
@@ -274,6 +274,7 @@ TEST_CASE("pairs are compared by position, and their names must agree") {
   CHECK_NOTHROW(with_rows());
   fs::remove(t / "b/00019.png");
   CHECK(has(error_of<ConfigError>([&] { measured_pairs(*a, *open_picture_set((t / "b").string()), {}); }), "equally many images"));
+  CHECK(measured_pairs(*a, *open_picture_set((t / "b").string()), {.limit = 3}).numbers.at(0).value == 100);      // only the first ones are compared
 }
 
 TEST_CASE("rows are added to the table, and another table is refused") {

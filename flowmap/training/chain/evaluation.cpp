@@ -123,6 +123,12 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
   const std::string right = reference_.classes.empty() ? "" : fmt::format("; the {} assigns {:.1f} % of them to the right class", features_.name, 100 * reference_.accuracy);
   const char* things = space_of(run.recipe()).pictures ? "images" : "samples";
   log.info("reference: {} of the {} test {} ({}){}", reference_.rows.size(), test_->count(), things, reference_.id, right);
+  if (!features_.preparation.empty()) {                    // a published network
+    log.info("features {}, {}", features_.text(), features_.fingerprint);
+    const std::int64_t width = reference_.features.dim(1), samples = run.recipe().evaluate.samples;
+    if (std::min(samples, std::ssize(reference_.rows)) < width)
+      log.warning("{} samples and {} {} of the reference: Frechet distances of fewer than {} are far too large; compare only those of equal numbers", samples, reference_.rows.size(), things, width);
+  }
   std::string missing;
   for (std::size_t c = 0; c < test_->class_names().size(); ++c)
     if (std::find(reference_.labels.begin(), reference_.labels.end(), static_cast<std::int64_t>(c)) == reference_.labels.end())

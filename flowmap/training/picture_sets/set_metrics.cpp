@@ -92,7 +92,7 @@ void frechet_of(const Compared& c, const std::string& name, const Tensor& rows, 
   const bool wanted = c.settings.halves >= 2, halved = wanted && c.samples.count / 2 >= rows.dim(1);    // frechet_error has no meaning for fewer
   const double error = halved ? frechet_error(rows, reference, c.settings.halves, c.settings.seed).deviation : no_error;
   const std::string with = halved   ? fmt::format("error: {} random halves, seed {}", c.settings.halves, c.settings.seed)
-                           : wanted ? fmt::format("no error: half of the samples are fewer than the {} features", rows.dim(1))
+                           : wanted ? fmt::format("standard error not estimated: half of the samples are fewer than the {} features", rows.dim(1))
                                     : "";
   c.add(name, reference.distance(rows), error, with, count_of_fit(c.reference));
 }
@@ -150,19 +150,20 @@ struct SetMetric {
   Reads reads;
   std::string (*missing)(const SeenSet&, const SetReference&);
   void (*measure)(const Compared&);
+  bool of_counts = true;       // whether `missing` reads only numbers of images
   bool usual = true;
 };
 
 constexpr SetMetric metrics_of_sets[] = {
     {"fid", Reads::fit, needs_fit, fid},
-    {"sfid", Reads::spatial_fit, needs_spatial, sfid},
-    {"is", Reads::nothing, needs_splits, inception},
-    {"is_adm", Reads::nothing, needs_logits, inception_adm},
+    {"sfid", Reads::spatial_fit, needs_spatial, sfid, false},
+    {"is", Reads::nothing, needs_splits, inception, false},
+    {"is_adm", Reads::nothing, needs_logits, inception_adm, false},
     {"kid", Reads::images, needs_subsets, kid},
     {"kid_all", Reads::images, needs_images, kid_all},
     {"precision_recall", Reads::images, needs_neighbors, precision_and_recall},
     {"density_coverage", Reads::images, needs_neighbors, density_and_coverage},
-    {"fid_infinity", Reads::fit, needs_line, infinity, false},
+    {"fid_infinity", Reads::fit, needs_line, infinity, false, false},
 };
 
 const SetMetric& metric_named(const std::string& name) {
@@ -211,11 +212,24 @@ std::vector<std::string> usual_set_metrics(const SeenSet& samples, const SetRefe
   return out;
 }
 
+namespace {
+
+void refuse_missing(const SetMetric& metric, const SeenSet& samples, const SetReference& reference) {
+  if (const std::string why = metric.missing(samples, reference); !why.empty()) throw ConfigError(fmt::format("--metrics {}: it {}", metric.name, why));
+}
+
+}  // namespace
+
+void refuse_too_few(const std::vector<std::string>& names, const SeenSet& samples, const SetReference& reference) {
+  for (const std::string& name : names)
+    if (const SetMetric& metric = metric_named(name); metric.of_counts) refuse_missing(metric, samples, reference);
+}
+
 SetResults measured_set(const std::string& network, const SeenSet& samples, const SetReference& reference, const std::vector<std::string>& metrics, const SetSettings& settings) {
   std::vector<const SetMetric*> wanted;
   for (const std::string& name : metrics) {
     wanted.push_back(&metric_named(name));
-    if (const std::string why = wanted.back()->missing(samples, reference); !why.empty()) throw ConfigError(fmt::format("--metrics {}: it {}", name, why));
+    refuse_missing(*wanted.back(), samples, reference);
   }
   SetResults results;
   const Compared compared{network, samples, reference, settings, results};

@@ -60,6 +60,8 @@ std::string name_of_metric(const std::string& network, const std::string& metric
 // The names for --metrics, in order.
 std::vector<std::string> set_metric_names();
 void check_set_metrics(const std::vector<std::string>& names);   // ConfigError for an unknown name
+// ConfigError for a metric of these names whose input is missing as far as names and numbers of images show: before hours of work. The sets need no features.
+void refuse_too_few(const std::vector<std::string>& names, const SeenSet& samples, const SetReference& reference);
 // The metrics that these inputs allow, without fid_infinity, whose cost is that of 15 Frechet distances.
 std::vector<std::string> usual_set_metrics(const SeenSet& samples, const SetReference& reference);
 

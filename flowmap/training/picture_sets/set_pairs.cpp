@@ -45,14 +45,15 @@ void refuse_order_of_names(const PictureSet& named) {
   }
 }
 
-void refuse_unpaired(const PictureSet& a, const PictureSet& b) {
-  if (a.count() != b.count()) throw ConfigError(fmt::format("pairs need equally many images: {} has {}, {} has {}", a.name(), a.count(), b.name(), b.count()));
+void refuse_unpaired(const PictureSet& a, const PictureSet& b, std::int64_t limit) {
+  const std::int64_t count = a.count_up_to(limit);
+  if (count != b.count_up_to(limit)) throw ConfigError(fmt::format("pairs need equally many images: {} has {}, {} has {}", a.name(), count, b.name(), b.count_up_to(limit)));
   if (!a.has_names() || !b.has_names()) {
     for (const PictureSet* set : {&a, &b})
       if (set->has_names()) refuse_order_of_names(*set);
     return;
   }
-  for (std::int64_t i = 0; i < a.count(); ++i)
+  for (std::int64_t i = 0; i < count; ++i)
     if (without_ending(a.member(i)) != without_ending(b.member(i)))
       throw ConfigError(fmt::format("pairs need equal names: image {} of {} is {}, but that of {} is {}", i, a.name(), a.member(i), b.name(), b.member(i)));
 }
@@ -74,7 +75,7 @@ void append(std::vector<double>& to, const std::vector<double>& more) { to.inser
 }  // namespace
 
 PairResults measured_pairs(const PictureSet& samples, const PictureSet& reference, const PairOptions& options) {
-  refuse_unpaired(samples, reference);
+  refuse_unpaired(samples, reference, options.limit);
   std::vector<double> ratios, similarities, distances;
   std::string of_samples, of_reference;                  // contents
   const std::int64_t count = samples.count_up_to(options.limit), at_a_time = pairs_at_a_time(samples.image(0));

@@ -88,7 +88,7 @@ constexpr std::int64_t published_neighbors = 10000;
 
 void add_if_few(std::vector<std::string>& out, std::int64_t samples, std::int64_t real, std::int64_t width) {
   if (samples > 0 && samples < width)
-    out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or use kid", samples,
+    out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or use kid_all", samples,
                               width));
   if (real > 0 && real < width) out.push_back(fmt::format("{} images of the reference: Frechet distances to fewer than {} are far too large", real, width));
 }
@@ -97,7 +97,7 @@ void add_if_few(std::vector<std::string>& out, std::int64_t samples, std::int64_
 void add_if_unnamed(std::vector<std::string>& out, const FeatureStatistics& s, const std::string& of) {
   if (!s.features) return;
   if (s.network.empty() || s.convention.empty())
-    out.push_back(fmt::format("{} names no network or preparation for its statistics: check that they are those of --features and --preparation", of));
+    out.push_back(fmt::format("{} names no network or preparation for its statistics: check that the other set has the same", of));
   if (!s.count) out.push_back(fmt::format("{} has no number of images: the bias of its distances is unknown", of));
 }
 
