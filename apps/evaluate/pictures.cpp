@@ -33,10 +33,11 @@ class Evaluation {
     check();
     if (!c_.samples.empty()) samples_ = opened_or_statistics(c_.samples, sample_statistics_);
     if (!c_.reference.empty()) reference_ = opened_or_statistics(c_.reference, statistics_);
-    const bool statistics_alone = c_.features.empty() && !c_.pairs && sample_statistics_.features && statistics_.features;
-    if (statistics_alone) samples_.reset(), reference_.reset();      // without a network the images of such a file have no use
-    if (c_.features.empty() && !c_.pairs && !statistics_alone)
-      throw ConfigError("--features is missing: inception:FILE (FID's weights) or dinov2:FILE, or give --pairs for PSNR and SSIM");
+    if (c_.features.empty() && !c_.pairs) {
+      if (!sample_statistics_.features || !statistics_.features)
+        throw ConfigError("--features is missing: inception:FILE (FID's weights) or dinov2:FILE, or give --pairs for PSNR and SSIM");
+      samples_.reset(), reference_.reset();                          // without a network the images of such files have no use
+    }
     if (samples_ && !c_.features.empty()) refuse_too_few(c_.metrics, counted(*samples_), counted_reference());
     if (!c_.write_statistics.empty() && statistics_.features) throw ConfigError(fmt::format("--write-statistics {}: the reference {} already has statistics: give images", c_.write_statistics, c_.reference));
     if (c_.pairs && (!samples_ || !reference_)) throw ConfigError("--pairs compares images: give --samples and --reference as folders or arrays of images");
@@ -173,6 +174,19 @@ class Evaluation {
     }
   }
 
+  Features opened_features() const {
+    return open_published_features(c_.features, c_.preparation, [&](const std::string& line) { context_.log.warning("{}", line); });
+  }
+
+  // Adds the row of a number in these features.
+  void add(const SetNumber& number, const std::string& samples_id, const std::string& reference_id, const std::string& features) {
+    SetScore score = row(number);
+    score.samples_id = samples_id, score.reference_id = reference_id, score.features = features;
+    score.reference_count = std::max<std::int64_t>(0, number.reference_count);
+    if (number.reference_count == no_reference) score.reference.clear(), score.reference_id.clear();
+    scores_.push_back(score);
+  }
+
   // Refuses a file of statistics of other features.
   static void check_statistics(FeatureStatistics& statistics, const std::string& file, const Features& features) {
     if (!statistics.features) return;
@@ -188,7 +202,7 @@ class Evaluation {
     std::string network = sample_statistics_.network.empty() ? statistics_.network : sample_statistics_.network, fingerprint = features_of_statistics(sample_statistics_);
     if (c_.features.empty()) refuse_unlike_statistics(sample_statistics_, c_.samples, statistics_, c_.reference);
     else {
-      const Features features = open_published_features(c_.features, c_.preparation, [&](const std::string& line) { context_.log.warning("{}", line); });
+      const Features features = opened_features();
       check_statistics(sample_statistics_, c_.samples, features), check_statistics(statistics_, c_.reference, features);
       see_reference(reference, features, {"fid", "sfid"});
       network = features.name, fingerprint = features.fingerprint;
@@ -198,16 +212,12 @@ class Evaluation {
     reference.id = id_of(reference);
     if (!context_.ranks.first()) return;
     const std::string own = id_of({.name = c_.samples, .id = {}, .images = {}, .statistics = sample_statistics_});
-    for (const SetNumber& number : distances_of_statistics(network, sample_statistics_, c_.samples, reference, c_.metrics)) {
-      SetScore score = row(number);
-      score.samples_id = own, score.reference_id = reference.id, score.features = fingerprint, score.reference_count = number.reference_count;
-      scores_.push_back(score);
-    }
+    for (const SetNumber& number : distances_of_statistics(network, sample_statistics_, c_.samples, reference, c_.metrics)) add(number, own, reference.id, fingerprint);
     limits_ = limits_of_statistics(sample_statistics_, c_.samples, reference);
   }
 
   void measure_sets() {
-    const Features features = open_published_features(c_.features, c_.preparation, [&](const std::string& line) { context_.log.warning("{}", line); });
+    const Features features = opened_features();
     check_statistics(statistics_, c_.reference, features);
     SetReference reference{.name = c_.reference, .id = {}, .images = {}, .statistics = statistics_};
     see_reference(reference, features, c_.metrics);
@@ -223,13 +233,7 @@ class Evaluation {
                                              .begins = [&](const std::string& metric) { context_.log.status("measuring " + metric); }});
     context_.log.end_status();
     context_.log.info("features {}", features.fingerprint);
-    for (const SetNumber& number : results.numbers) {
-      SetScore score = row(number);
-      score.samples_id = samples.id, score.reference_id = reference.id, score.features = features.fingerprint;
-      score.reference_count = std::max<std::int64_t>(0, number.reference_count);
-      if (number.reference_count == no_reference) score.reference.clear(), score.reference_id.clear();
-      scores_.push_back(score);
-    }
+    for (const SetNumber& number : results.numbers) add(number, samples.id, reference.id, features.fingerprint);
     limits_ = limits_of(metrics, samples, reference), limit_ = results.limit;
   }
 

@@ -6,6 +6,7 @@
 #include "apps/cli/toml.h"
 #include "flowmap/training/chain/costs.h"
 #include "flowmap/training/chain/resources.h"
+#include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/training_run.h"
 #include "nn/flops/autoencoder.h"
 #include "nn/flops/count.h"
@@ -347,6 +348,22 @@ TEST_CASE("the stage table agrees with the config keys") {
   CHECK(generator_stages() == std::vector<std::string>{"fm", "cmt", "mfd", "mft", "map"});
   CHECK(stages_that_make(Makes::flow_map) == std::vector<std::string>{"cmt", "mfd", "mft", "map"});
   CHECK(scored_names() == std::vector<std::string>{"reconstruction", "teacher", "cmt", "mfd", "mft", "map"});
+}
+
+TEST_CASE("a variational autoencoder takes the place of encoder and decoder, and statistics are measured only if it has no scale") {
+  Recipe r = baseline("sit_xl2");
+  const auto used = [&] {
+    std::vector<Makes> list;
+    for (const Makes what : {Makes::classifier, Makes::encoder, Makes::decoder, Makes::autoencoder, Makes::latents, Makes::statistics})
+      if (space_of(r).uses(r, what)) list.push_back(what);
+    return list;
+  };
+  using List = std::vector<Makes>;
+  CHECK(used() == List{Makes::classifier, Makes::autoencoder, Makes::latents});
+  r.vae.model.scale = 0;
+  CHECK(used() == List{Makes::classifier, Makes::autoencoder, Makes::latents, Makes::statistics});
+  r.vae_weights.clear(), r.vae.feature_weight = 0.1;                       // its own autoencoder, with a loss in an encoder's features
+  CHECK(used() == List{Makes::classifier, Makes::encoder, Makes::autoencoder, Makes::latents, Makes::statistics});
 }
 
 TEST_CASE("the stages that a stage needs follow from the recipe") {

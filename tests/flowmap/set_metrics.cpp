@@ -143,6 +143,18 @@ TEST_CASE("numbers that few samples give no meaning are left out or refused, and
   CHECK(limits_of({"kid_all"}, scored, reference).empty());
 }
 
+TEST_CASE("metrics that need more images are refused by the numbers alone, before features exist") {
+  const auto counted = [](std::int64_t n) { return SeenSet{.name = "made", .id = {}, .count = n, .height = 0, .width = 0, .vectors = {}, .spatial = {}, .logits = {}}; };
+  const auto refusal = [&](const char* name, std::int64_t n) {
+    const SetReference reference{.name = "r", .id = {}, .images = counted(5000), .statistics = {}};
+    return error_of<ConfigError>([&] { refuse_too_few({name}, counted(n), reference); });
+  };
+  CHECK(refusal("kid", 900) == "--metrics kid: it needs 1000 images in each set, but one has 900: use kid_all");
+  CHECK(has(refusal("precision_recall", 5), "needs more than 5 images"));
+  CHECK(has(refusal("fid", 1), "needs 2 images or more"));
+  for (const char* name : {"kid", "sfid", "is", "fid_infinity"}) CHECK_MESSAGE(refusal(name, 1000) == "no error", name);      // the last three depend on the features
+}
+
 TEST_CASE("the reference's images are read only for metrics that need them") {
   FeatureStatistics none, stored;
   stored.features = fit_gaussian(Tensor::from(waves(30, 4, 0), {30, 4}));

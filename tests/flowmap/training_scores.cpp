@@ -93,6 +93,26 @@ TEST_CASE("the best checkpoint survives a kill before its link is set, and a tra
   CHECK(fs::read_symlink(best).filename() == step_name(14));
 }
 
+TEST_CASE("checkpoints that miss the scored steps are warned of, if the best one is chosen by a score") {
+  const TempFolder folder;
+  const auto warnings = [&](std::int64_t ckpt_every, const std::string& keep_best) {
+    Training t(folder / fmt::format("{}{}", ckpt_every, keep_best));
+    t.loop.score_every = 2, t.loop.ckpt_every = ckpt_every, t.stage.watch.keep_best = keep_best;
+    t.stage.scores.names = {"distance"};
+    t.stage.scores.measure = [](std::int64_t) { return std::vector<double>{1}; };
+    struct Hears : LoopObserver {
+      Texts heard;
+      void warning(const std::string& text) override { heard.push_back(text); }
+    } hears;
+    t.run(hears);
+    return hears.heard;
+  };
+  CHECK(warnings(3, "distance") == Texts{"double: checkpoints of every 3 steps and scores of every 2: only a checkpoint of a scored step can be the best by distance; make ckpt_every "
+                                         "a multiple of score_every"});
+  CHECK(warnings(4, "distance").empty());
+  CHECK(warnings(3, "loss").empty());
+}
+
 TEST_CASE("a step whose scores cannot be measured is saved") {
   const TempFolder folder;
   Training t(folder.path());

@@ -15,10 +15,7 @@ bool has_dino(const DecoderStage& c) { return has_discriminator(c) && !c.gan.bac
 
 Lpips lpips_of(const DecoderStage& c) { return Lpips(c.lpips_weights.empty() ? LpipsConfig{} : parse_lpips(c.lpips_weights).config); }
 
-std::int64_t values_through_encoder(const Recipe& r) {
-  const std::int64_t side = r.rae.decoder.latent_size;
-  return transformer_values(side * side, r.rae.encoder.width, r.rae.encoder.depth);
-}
+std::int64_t tokens(const Recipe& r) { return r.rae.decoder.latent_size * r.rae.decoder.latent_size; }
 
 // The heads of the discriminator, one for each map of its backbone.
 DinoDiscriminator discriminator_of(const Recipe& r) {
@@ -29,6 +26,8 @@ DinoDiscriminator discriminator_of(const Recipe& r) {
 }
 
 }  // namespace
+
+std::int64_t values_through_encoder(const Recipe& r) { return transformer_values(tokens(r), r.rae.encoder.width, r.rae.encoder.depth); }
 
 Beside beside_decoder(const Recipe& r) {
   const ShapesOnly shapes;
@@ -41,8 +40,7 @@ Beside beside_decoder(const Recipe& r) {
 
 std::int64_t decoder_values(const Recipe& r) {
   const ShapesOnly shapes;
-  const std::int64_t side = r.rae.decoder.latent_size;
-  std::int64_t sum = r.channels * r.image_size * r.image_size + transformer_values(side * side, r.rae.decoder.width, r.rae.decoder.depth);
+  std::int64_t sum = r.channels * r.image_size * r.image_size + transformer_values(tokens(r), r.rae.decoder.width, r.rae.decoder.depth);
   if (r.decoder.feature_weight > 0) sum += values_through_encoder(r);
   if (has_lpips(r.decoder)) sum += lpips_of(r.decoder).trunk.taped_numbers(r.image_size);
   const DinoVitConfig dino;

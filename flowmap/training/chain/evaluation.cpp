@@ -9,6 +9,7 @@
 #include "flowmap/metrics/sample_metrics.h"
 #include "flowmap/training/chain/feature_rows.h"
 #include "flowmap/training/chain/samples_page.h"
+#include "flowmap/training/picture_sets/set_scores.h"
 #include "nn/checkpoint.h"
 #include "tensor/error.h"
 #include "tensor/interrupt.h"
@@ -125,9 +126,7 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
   log.info("reference: {} of the {} test {} ({}){}", reference_.rows.size(), test_->count(), things, reference_.id, right);
   if (!features_.preparation.empty()) {                    // a published network
     log.info("features {}, {}", features_.text(), features_.fingerprint);
-    const std::int64_t width = reference_.features.dim(1), samples = run.recipe().evaluate.samples;
-    if (std::min(samples, std::ssize(reference_.rows)) < width)
-      log.warning("{} samples and {} {} of the reference: Frechet distances of fewer than {} are far too large; compare only those of equal numbers", samples, reference_.rows.size(), things, width);
+    for (const std::string& limit : limits_of_counts(run.recipe().evaluate.samples, std::ssize(reference_.rows), reference_.features.dim(1))) log.warning("{}", limit);
   }
   std::string missing;
   for (std::size_t c = 0; c < test_->class_names().size(); ++c)

@@ -51,9 +51,8 @@ ParameterCount teacher_parameters(const Recipe& r) { return network_parameters(r
 ParameterCount flow_map_parameters(const Recipe& r) { return network_parameters(r, true); }
 
 std::int64_t pixels(const Recipe& r) { return r.channels * r.image_size * r.image_size; }
-std::int64_t tokens(const Recipe& r) { return r.rae.decoder.latent_size * r.rae.decoder.latent_size; }
 std::int64_t judge_values(const Recipe& r) { return pixels(r) + r.judge.model.width * r.image_size * r.image_size; }
-std::int64_t encoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) * r.rae.encoder.width * r.rae.encoder.depth; }
+std::int64_t encoder_values(const Recipe& r) { return pixels(r) + values_through_encoder(r); }
 
 // Four tensors of each residual block, in encoder and decoder.
 std::int64_t vae_values(const Recipe& r) {

@@ -86,13 +86,6 @@ constexpr std::int64_t published_samples = 50000;
 // Published precision and recall are of 10,000 real images, and of 50,000 samples (guided-diffusion) or 10,000 (dgm-eval, and its density and coverage).
 constexpr std::int64_t published_neighbors = 10000;
 
-void add_if_few(std::vector<std::string>& out, std::int64_t samples, std::int64_t real, std::int64_t width) {
-  if (samples > 0 && samples < width)
-    out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or use kid_all", samples,
-                              width));
-  if (real > 0 && real < width) out.push_back(fmt::format("{} images of the reference: Frechet distances to fewer than {} are far too large", real, width));
-}
-
 // `of`: the file.
 void add_if_unnamed(std::vector<std::string>& out, const FeatureStatistics& s, const std::string& of) {
   if (!s.features) return;
@@ -105,13 +98,22 @@ std::int64_t count_of(const SetReference& r) { return r.statistics.features ? r.
 
 }  // namespace
 
+std::vector<std::string> limits_of_counts(std::int64_t samples, std::int64_t real, std::int64_t width) {
+  std::vector<std::string> out;
+  if (samples > 0 && samples < width)
+    out.push_back(fmt::format("{} samples: Frechet distances of fewer than {} are far too large and depend on the number; compare only with distances of equally many samples, or use kid_all", samples,
+                              width));
+  if (real > 0 && real < width) out.push_back(fmt::format("{} images of the reference: Frechet distances to fewer than {} are far too large", real, width));
+  return out;
+}
+
 std::vector<std::string> limits_of(const std::vector<std::string>& metrics, const SeenSet& samples, const SetReference& reference) {
   std::vector<std::string> out;
   const auto any = [&](std::initializer_list<const char*> names) {
     return std::any_of(names.begin(), names.end(), [&](const char* name) { return std::find(metrics.begin(), metrics.end(), name) != metrics.end(); });
   };
   if (any({"fid", "sfid", "fid_infinity"})) {
-    add_if_few(out, samples.count, count_of(reference), samples.vectors.dim(1));
+    out = limits_of_counts(samples.count, count_of(reference), samples.vectors.dim(1));
     add_if_unnamed(out, reference.statistics, reference.name);
   }
   if (any({"is", "is_adm"}) && samples.count < published_samples)
@@ -126,8 +128,7 @@ std::vector<std::string> limits_of(const std::vector<std::string>& metrics, cons
 }
 
 std::vector<std::string> limits_of_statistics(const FeatureStatistics& samples, const std::string& file, const SetReference& reference) {
-  std::vector<std::string> out;
-  add_if_few(out, samples.count.value_or(0), count_of(reference), samples.features->mean.dim(0));
+  std::vector<std::string> out = limits_of_counts(samples.count.value_or(0), count_of(reference), samples.features->mean.dim(0));
   add_if_unnamed(out, samples, file), add_if_unnamed(out, reference.statistics, reference.name);
   return out;
 }

@@ -30,6 +30,8 @@ std::string set_scores_text(const std::vector<SetScore>& scores);
 
 // What keeps the numbers of these metrics from being compared with published ones: few images, another size of the two sets. One sentence each.
 std::vector<std::string> limits_of(const std::vector<std::string>& metrics, const SeenSet& samples, const SetReference& reference);
+// The same for Frechet distances in features of this width: samples or images of the reference that are fewer. 0: an unknown number.
+std::vector<std::string> limits_of_counts(std::int64_t samples, std::int64_t real, std::int64_t width);
 // The same for samples of which only the statistics in `file` are known.
 std::vector<std::string> limits_of_statistics(const FeatureStatistics& samples, const std::string& file, const SetReference& reference);
 
