@@ -111,6 +111,8 @@ TEST_CASE("watch: a score that is undefined at one step is not the best, and one
   LoopWatch lacking = watch(), scored = watch(), resumed = watch();
   CHECK(has(error_of<ConfigError>([&] { lacking.take_scores({{"kid", 1.0}}); }), "--keep-best fid: stage fm has no such score"));
   scored.take_scores({{"fid", 3.0}});
+  CHECK_NOTHROW(scored.take_scores({{"kid", 1.0}}));                // also before any checkpoint
+  scored.take_scores({{"fid", 3.0}});
   CHECK(scored.is_best(1));
   scored.take_scores({{"kid", 1.0}});
   CHECK_FALSE(scored.is_best(2));
