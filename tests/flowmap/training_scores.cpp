@@ -93,6 +93,23 @@ TEST_CASE("the best checkpoint survives a kill before its link is set, and a tra
   CHECK(fs::read_symlink(best).filename() == step_name(14));
 }
 
+TEST_CASE("a rewind before the best checkpoint sets the link to the best one that is left") {
+  const TempFolder folder;
+  Training t(folder.path());
+  t.loop.ckpt_every = 2, t.loop.score_every = 2;
+  t.stage.watch.on_explosion = "rewind", t.stage.watch.keep_best = "distance";
+  t.stage.scores.names = {"distance"};
+  t.stage.scores.measure = [times = 0](std::int64_t step) mutable { return std::vector<double>{step == 2 ? 3 : step == 4 && times++ == 0 ? 1.0 : 9.0}; };
+  t.stage.loss = [times = 0, loss = t.stage.loss](const StepPart& part) mutable {
+    StepLoss out = loss(part);
+    if (part.step == 5 && times++ < 2) out.loss = out.loss * std::nan("");          // rewinds to step 4, then to step 2
+    return out;
+  };
+  QuietFiles files({.tensorboard = false, .html = false});
+  CHECK(t.run(files) == Outcome::finished);
+  CHECK(fs::read_symlink(t.options.checkpoints(t.stage) / "best").filename() == step_name(2));
+}
+
 TEST_CASE("checkpoints that miss the scored steps are warned of, if the best one is chosen by a score") {
   const TempFolder folder;
   const auto warnings = [&](std::int64_t ckpt_every, const std::string& keep_best) {
