@@ -88,7 +88,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run, const Context& context
   if (!teacher) refuse_guidance_of_flow_map(c, context, stage);
   const Network model = teacher ? run.load_teacher() : run.load_student(stage);
   const DrawConfig draw = c.draw();
-  const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.solver, draw.work, draw.sde)
+  const LatentGenerator generate = teacher ? run.teacher_generator(model, draw.calls + 1, draw.solver, draw.work, draw.sde)
                                            : run.student_generator(stage, model, narrow<int>(draw.calls, "calls"));
   Source source;
   source.space = run.decoding_space();

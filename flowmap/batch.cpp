@@ -22,6 +22,9 @@ void check(const Batch& batch) {
   if (batch.eps.defined() && batch.eps.shape() != batch.z0.shape())
     throw ShapeError("batch: noise must have the shape of the data, but noise has " + to_string(batch.eps.shape()) + " and the data have " +
                      to_string(batch.z0.shape()));
+  if (batch.beside.defined() && (batch.beside.rank() != 2 || batch.beside.dim(0) != rows))
+    throw ShapeError("batch: the second variable has shape " + to_string(batch.beside.shape()) + ", but must have one row of numbers for each of " +
+                     std::to_string(rows) + " rows of data");
 }
 
 }  // namespace
@@ -41,6 +44,8 @@ PathBatch place_on_path(const Batch& batch, const Pairs& pairs, const Labels& dr
   p.s = Tensor::from(pairs.s, {rows}).to(dtype);
   p.t = Tensor::from(pairs.t, {rows}).to(dtype);
   p.z = interpolate(p.z0, p.eps, p.t);
+  if (batch.beside.defined())
+    p.beside = rearranged(batch.beside).to(dtype), p.beside_noise = p.draws.normal({batch.beside.dim(1)}, dtype, Purpose::beside);
   p.off_diagonal = pairs.off_diagonal;
   return p;
 }

@@ -7,7 +7,7 @@
 namespace fm {
 
 enum class Purpose : std::uint32_t { noise = 0x464D0000u, time, diagonal, label_drop, label_redrop, pair, split, shortcut, sampling, grid,
-  middle, second_time, group, renoise, posterior, augmentation };
+  middle, second_time, group, renoise, posterior, augmentation, beside };
 
 struct Draws {
   std::uint64_t seed = 0;

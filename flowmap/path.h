@@ -23,6 +23,10 @@ inline Tensor conditional_velocity(const Tensor& z0, const Tensor& eps) { return
 inline Tensor first_rows(const Tensor& x, std::int64_t k) { return !x.defined() || x.dim(0) == k ? x : x.slice(0, 0, k); }
 inline Tensor rows_from(const Tensor& x, std::int64_t k) { return !x.defined() || k == 0 ? x : x.slice(0, k, x.dim(0)); }
 
+// Rows (z | k) of two variables: z (B, ...) flattened, then k (B, numbers). And z of such rows, in its shape.
+inline Tensor with_second(const Tensor& z, const Tensor& k) { return concat(std::vector<Tensor>{z.reshape({z.dim(0), z.numel() / z.dim(0)}), k}, 1); }
+inline Tensor first_of_both(const Tensor& rows, const Shape& z) { return rows.slice(1, 0, z.numel() / z[0]).contiguous().reshape(z); }
+
 // z - step u with one step per row, (B): the end of a jump or of an Euler step.
 inline Tensor moved(const Tensor& z, const Tensor& step, const Tensor& u) { return z - column(step, z.rank()) * u; }
 

@@ -16,6 +16,13 @@ VelocitySource teacher(VelocityNet v) {
   return [v = std::move(v)](const PathBatch& p) { return evaluate(v, p.z, p.t, p.y); };
 }
 
+VelocitySource joint_teacher(VelocityNet rows) {
+  return [rows = std::move(rows)](const PathBatch& p) {
+    if (!p.beside.defined()) throw Error("the teacher moves a second variable together with the samples, and this batch has none");
+    return first_of_both(evaluate(rows, with_second(p.z, interpolate(p.beside, p.beside_noise, p.t)), p.t, p.y), p.z.shape());
+  };
+}
+
 VelocitySource blend(double lambda, VelocitySource source) {
   if (lambda < 0 || lambda > 1) throw ConfigError("velocity blend: lambda is " + std::to_string(lambda) + ", not in [0, 1]");
   if (lambda == 0) return one_point();
@@ -33,10 +40,11 @@ double teacher_share(const std::string& name) {
   throw ConfigError("there is no velocity '" + name + "': known are teacher, one-point and blend=L with L in [0, 1]");
 }
 
-VelocitySource velocity_source(const std::string& name, const VelocityNet& v) {
+VelocitySource velocity_source(const std::string& name, const VelocityNet& v, bool joint) {
   const double lambda = teacher_share(name);
   if (lambda == 0) return one_point();
-  return lambda == 1 ? teacher(v) : blend(lambda, teacher(v));
+  VelocitySource source = joint ? joint_teacher(v) : teacher(v);
+  return lambda == 1 ? source : blend(lambda, std::move(source));
 }
 
 namespace {

@@ -2,6 +2,7 @@
 //
 //   one-point   w = eps - z0                                    unbiased, noisy: MeanFlow training (MFT)
 //   teacher     w = v_phi(z_t, t)                               no variance, the teacher's bias: MeanFlow distillation (MFD)
+//   joint       w = v_phi(z_t, k_t, t), the velocity of z       a little variance, that of k_t given z_t: a teacher that moves z and k together (REG)
 //   blend       w = (1-l)(eps - z0) + l v_phi(z_t, t)           the trade-off between them (MF-RAE, Prop. 3.1)
 #pragma once
 
@@ -15,10 +16,14 @@ using VelocitySource = std::function<Tensor(const PathBatch&)>;
 
 VelocitySource one_point();
 VelocitySource teacher(VelocityNet v);
+// A teacher of rows (z | k), (B, numbers of z and k). k_t = (1-t) k + t noise, with PathBatch::beside and its noise. The mean of w over k_t given z_t
+// is the velocity of z alone (the tower property), so a network of z learns the same as from a teacher of z. Error if the batch has no k.
+VelocitySource joint_teacher(VelocityNet rows);
 VelocitySource blend(double lambda, VelocitySource teacher);       // with lambda 0 or 1 only one term is computed
 
-// The source of this name: "teacher", "one-point" (or empty), "blend=L". `teacher` may be empty if the source does not call it.
-VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher);
+// The source of this name: "teacher", "one-point" (or empty), "blend=L". `teacher` may be empty if the source does not call it; `joint`: it is one of rows
+// (z | k).
+VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher, bool joint = false);
 // The teacher's share of w in the source of this name: 1, 0 or L. ConfigError for another name.
 double teacher_share(const std::string& name);
 

@@ -76,13 +76,17 @@ Grid jittered(const Grid& grid, double jitter, const Draws& draws) {
 }  // namespace
 
 Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const Labels& y, const Draws& draws, const CmtConfig& config,
-                      DType dtype) {
+                      DType dtype, std::int64_t beside) {
   Trajectories out;
   out.draws = draws;
   out.y = drop_labels(y, config.labels, draws);
   const double alpha = config.shift > 0 ? config.shift : shift_for_dimension(row_shape.numel());
   const Grid grid = jittered(teacher_grid(narrow<int>(config.points, "points"), alpha), config.jitter, draws);
-  out.states = trajectory(teacher, draws.normal(row_shape, dtype), out.y, grid, solver_named(config.solver));
+  const Tensor noise = draws.normal(row_shape, dtype);
+  const Tensor start = beside == 0 ? noise : with_second(noise, draws.normal({beside}, dtype, Purpose::beside));
+  out.states = trajectory(teacher, start, out.y, grid, solver_named(config.solver));
+  if (beside > 0)
+    for (Tensor& state : out.states) state = first_of_both(state, noise.shape());
   out.times = told_times(grid, config.compat);
   return out;
 }
@@ -113,7 +117,7 @@ Claims CmtConfig::claims() const { return {.exact = false, .unbiased = false, .w
 
 // The batch has labels and sample numbers but no data. The result has trajectories x pairs rows.
 Drawn CmtConfig::draw(const Batch& batch, const Nets& nets, const TrainingStep&) const {
-  CmtBatch b = draw_jumps(roll_out(nets.teacher, nets.shape, batch.y, batch.draws, *this, nets.dtype), *this);
+  CmtBatch b = draw_jumps(roll_out(nets.teacher, nets.shape, batch.y, batch.draws, *this, nets.dtype, nets.beside), *this);
   Drawn out;
   out.p.z = std::move(b.z), out.p.s = std::move(b.s), out.p.t = std::move(b.t), out.p.y = std::move(b.y);
   out.p.off_diagonal = out.p.rows();

@@ -51,8 +51,10 @@ struct Trajectories {
 };
 
 // Computes the teacher's trajectories from noise of shape (draws.rows(), row_shape...). One batch of trajectories can be used by several cmt() calls.
+// `beside` above 0: the teacher is one of rows (z | k) with this many numbers of k (REG). k starts from noise of its own, and the states are those of z. Such
+// a trajectory follows the joint flow: the pairs of noise and data of z are those of a map of (z, k), which a map of z can only meet in the mean.
 Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const Labels& y, const Draws& draws, const CmtConfig& config,
-                      DType dtype = DType::f32);
+                      DType dtype = DType::f32, std::int64_t beside = 0);
 
 // Pairs of states: z, where the student's jump from t to s starts, and `target`, the average velocity that the jump should have.
 struct CmtBatch {

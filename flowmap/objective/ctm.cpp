@@ -46,7 +46,7 @@ ObjectiveLoss ctm(const FlowMapNet& net, const FlowMapNet& target, const Velocit
 // two jumps without history, and the teacher's steps.
 Needs CtmConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
-  return {.teacher = true, .target_decay = target_decay, .taped_tangent = share, .passes = share * (2 + 2),
+  return {.teacher = true, .teacher_of_z = true, .target_decay = target_decay, .taped_tangent = share, .passes = share * (2 + 2),
           .teacher_calls = share * static_cast<double>(solver_steps) * (solver == "heun" ? 2 : 1)};
 }
 

@@ -135,7 +135,7 @@ IctConfig IctConfig::published() {
 
 Needs CdConfig::needs() const {
   Needs out = DiscreteCmConfig::needs();
-  out.teacher = true, out.velocity = false, out.teacher_calls = solver == "euler" ? 1 : 2;
+  out.teacher = out.teacher_of_z = true, out.velocity = false, out.teacher_calls = solver == "euler" ? 1 : 2;
   return out;
 }
 

@@ -29,6 +29,7 @@ namespace fm {
 struct Needs {
   bool data = true;                      // samples; false: labels and noise are enough (CMT learns from the teacher's trajectories)
   bool teacher = false;                  // a frozen teacher, besides the calls of the velocity source
+  bool teacher_of_z = false;             // the teacher is called at points of the objective's own, where only z is known, so one of rows (z | k) cannot serve
   bool velocity = true;                  // a velocity source, called for every sample; false: it is not called
   double target_decay = -1;              // decay of the averaged weights that make targets; below 0: the network itself makes them
   bool labels = false;                   // class numbers, for guidance inside the target
@@ -70,6 +71,7 @@ struct Nets {
   FlowMapNet net;                        // the trained network; a network of one time ignores s
   FlowMapNet target;                     // the same with averaged, frozen weights (needs().target_decay); empty if not needed
   VelocityNet teacher;                   // guided, frozen; empty if not needed
+  std::int64_t beside = 0;               // above 0: the teacher is one of rows (z | k) with this many numbers of k (joint_teacher in velocity.h)
   VelocitySource velocity = one_point(); // w of the targets: one-point, teacher, blend
   LogVariance log_variance = {};         // for needs().row_weight; empty if not needed
   Shape shape;                           // shape and type of a sample, for objectives that need no data

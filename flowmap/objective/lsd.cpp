@@ -23,7 +23,7 @@ ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& 
 Needs LsdConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
   const bool taught = end_velocity == "teacher";
-  return {.teacher = taught, .row_weight = row_weight, .taped_tangent = through_derivative ? share : 0, .passes = share * ((through_derivative ? 3 : 1) + (taught ? 0 : 1)),
+  return {.teacher = taught, .teacher_of_z = taught, .row_weight = row_weight, .taped_tangent = through_derivative ? share : 0, .passes = share * ((through_derivative ? 3 : 1) + (taught ? 0 : 1)),
           .teacher_calls = taught ? share : 0};
 }
 Claims LsdConfig::claims() const { return claims_under(metric); }

@@ -93,6 +93,8 @@ Needs ScdConfig::needs() const {
   needs.teacher = true, needs.velocity = false, needs.teacher_calls = 1;
   return needs;
 }
-ObjectiveLoss ScdConfig::loss(const Nets& nets, const Drawn& drawn) const { return scaled_cm(nets.net, drawn, teacher(nets.teacher), *this, nets.log_variance); }
+ObjectiveLoss ScdConfig::loss(const Nets& nets, const Drawn& drawn) const {
+  return scaled_cm(nets.net, drawn, velocity_source("teacher", nets.teacher, nets.beside > 0), *this, nets.log_variance);
+}
 
 }  // namespace fm

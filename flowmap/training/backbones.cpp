@@ -91,7 +91,9 @@ Network NetworkConfig::make(bool two_times, std::uint64_t seed) const {
 Network NetworkConfig::load(bool two_times, Weights weights) const {
   return chosen([&](const auto& s) {
     using M = ModelOf<decltype(s)>;
-    return Network(std::make_shared<M>(frozen_model<M>(with_times(s.config, two_times), std::move(weights))));
+    auto config = with_times(s.config, two_times);
+    if constexpr (requires { s.entry.take_weights(config, weights); }) s.entry.take_weights(config, weights);
+    return Network(std::make_shared<M>(frozen_model<M>(config, std::move(weights))));
   });
 }
 
@@ -109,12 +111,17 @@ void NetworkConfig::check(const Weights& weights, bool two_times, const std::str
   });
 }
 
-void NetworkConfig::start(const Network& network, Weights weights) const {
+std::string NetworkConfig::start(const Network& network, Weights weights) const {
+  const std::string left_out = chosen([&](const auto& s) -> std::string {
+    if constexpr (requires { s.entry.leave_out(weights); }) return s.entry.leave_out(weights);
+    else return "";
+  });
   if (network.two_times())
     chosen([&](const auto& s) {
       if (const auto model = network.as<ModelOf<decltype(s)>>()) s.entry.complete(*model, weights);
     });
   network.load(weights);
+  return left_out;
 }
 
 std::string NetworkConfig::size(bool two_times) const {

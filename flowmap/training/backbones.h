@@ -13,6 +13,8 @@
 //     static Weights read(const std::string& where, const Warn&);                              // optional: reads published files for which load_weights does not suffice; may take the config first
 //     static void check(const Weights&, bool two_times, const std::string& role);              // optional: FileError if the weights are of a flow map but must be of a velocity, or the reverse
 //     static void take_size(FlowMlpConfig&, std::string_view size);                            // optional: takes widths and depths of a published size. ConfigError for unknown names
+//     static void take_weights(FlowMlpConfig&, const Weights&);                                // optional: takes what only a frozen network's weights tell
+//     static std::string leave_out(Weights&);                                                  // optional: leaves out what a trained network lacks; returns a line for the log, or ""
 //     static std::string block_name(const FlowMlpConfig&, std::int64_t number);                // optional: name of the kind of block NUMBER, if the model has several kinds
 //   };
 //
@@ -99,8 +101,8 @@ class NetworkConfig {
   Weights read(const std::string& where, const Warn& warn) const;      // reads weights from a file, run or checkpoint, also with published names
   void check(const Weights& weights, bool two_times, const std::string& role) const;    // FileError if the weights are of a flow map but must be of a velocity, or the reverse
   // Copies weights into a network. Weights of a velocity (one time) may go into a flow map (two times), which then begins as that velocity, as far as its
-  // kind of network allows. Any other difference of names or shapes is a FileError.
-  void start(const Network& network, Weights weights) const;
+  // kind of network allows. Any other difference of names or shapes is a FileError. Returns what a log should say about parts that were left out, or "".
+  std::string start(const Network& network, Weights weights) const;
 
   std::string size(bool two_times) const;                              // "DiT^DH 128x4 + 128x2, flow map u(z, s, t)"
   std::string block_name(std::int64_t number) const;                   // name of all blocks of the same kind as blocks.NUMBER: "head blocks"

@@ -3,7 +3,9 @@
 #include <vector>
 
 #include "autodiff/rules/linear.h"
+#include "flowmap/path.h"
 #include "flowmap/row_noise.h"
+#include "nn/models/dit.h"
 #include "tensor/ops/copy.h"
 
 namespace fm {
@@ -16,11 +18,25 @@ VelocityNet on_joined_rows(JointVelocityNet net, Shape z, Shape k) {
   };
 }
 
+std::int64_t numbers_beside(const Network& network) {
+  const auto model = network.as<Dit>();
+  return model ? model->config.class_token : 0;
+}
+
+TeacherVelocity teacher_velocity(const Network& network, const Shape& z) {
+  const std::int64_t numbers = numbers_beside(network);
+  if (numbers == 0) return {network.v()};
+  const auto both = [model = network.as<Dit>()](const Var& latent, const Var& k, const Var& t, const Labels& y) {
+    JointVelocity v = model->joint(latent, k, t, y);
+    return std::pair(std::move(v.latent), std::move(v.class_token));
+  };
+  return {on_joined_rows(both, z, {numbers}), numbers};
+}
+
 LatentGenerator first_of_joined(LatentGenerator joined, Shape z, Shape k) {
   return [joined = std::move(joined), z = std::move(z), k = std::move(k)](const Tensor& noise, const Labels& y) {
-    const std::int64_t n = noise.dim(0), end = z.numel();
-    const Tensor beside = RowNoise(noise).beside(k).reshape({n, k.numel()});
-    return joined(concat(std::vector<Tensor>{noise.reshape({n, end}), beside}, 1), y).slice(1, 0, end).contiguous().reshape(z.rows(n));
+    const std::int64_t n = noise.dim(0);
+    return first_of_both(joined(with_second(noise, RowNoise(noise).beside(k).reshape({n, k.numel()})), y), z.rows(n));
   };
 }
 

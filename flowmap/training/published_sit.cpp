@@ -129,16 +129,6 @@ void check_sit_fit(const SitModels& m, const PublishedConfig& c) {
     throw FileError(fmt::format("{} does not fit {}: --weak must be a teacher (not a flow map) with the same shape of latents and number of classes", c.weak, c.dit));
 }
 
-VelocityNet joint_velocity(const Network& net) {
-  const auto model = net.as<Dit>();
-  return on_joined_rows(
-      [model](const Var& z, const Var& k, const Var& t, const Labels& y) {
-        JointVelocity v = model->joint(z, k, t, y);
-        return std::pair(std::move(v.latent), std::move(v.class_token));
-      },
-      sit_latent(model->config), {model->config.class_token});
-}
-
 LatentGenerator sit_generator(const SitModels& m, const DrawConfig& draw) {
   const DitConfig& c = sit_config_of(m.net);
   const int calls = narrow<int>(draw.calls, "calls");
@@ -146,11 +136,10 @@ LatentGenerator sit_generator(const SitModels& m, const DrawConfig& draw) {
     refuse_settings_of_teacher(draw, static_cast<bool>(m.weak));
     return flow_map_generator(m.net.u(), calls);
   }
-  const bool joint = c.class_token > 0;
-  const VelocityNet own = joint ? joint_velocity(m.net) : m.net.v();
+  const auto [own, beside] = teacher_velocity(m.net, sit_latent(c));
   VelocityNet v = m.weak ? autoguidance(own, m.weak.v(), draw.guidance, draw.interval) : guided(own, draw.guidance, c.classes, draw.interval);
   LatentGenerator generate = velocity_generator(std::move(v), plain_grid(calls), draw.solver, draw.work, draw.sde);
-  return joint ? first_of_joined(std::move(generate), sit_latent(c), {c.class_token}) : generate;
+  return beside > 0 ? first_of_joined(std::move(generate), sit_latent(c), {beside}) : generate;
 }
 
 LatentCoder sit_coder(const SitModels& m) {

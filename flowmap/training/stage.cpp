@@ -69,6 +69,10 @@ void check(const std::string& name, const LoopConfig& loop, const FlowParts& par
   if (!parts.objective.loss || !parts.objective.draw) throw missing("a loss", "objective");
   if (!parts.batch) throw missing(needs.data ? "data" : "labels and draws", "batch");
   if (needs.teacher && !parts.teacher) throw missing("a teacher", "teacher");
+  if (needs.teacher_of_z && parts.beside > 0)
+    throw ConfigError(fmt::format("{}: its objective calls the teacher at points of its own, and this teacher (REG) needs the class token of an image there, which is only known "
+                                  "on the path of the data: train with mean_flow or another objective that takes the teacher as its velocity, or give a SiT or REPA as "
+                                  "the teacher", name));
   if (needs.velocity && !parts.velocity) throw missing("a source of velocities", "velocity");
   if (!needs.data && parts.shape.rank() == 0) throw missing("the shape of a sample", "shape");
   check_groups(name, loop, needs.group, 1);
@@ -86,7 +90,7 @@ FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts) 
     out.average.freeze();
     stage.averaged = out.average.parameters(), stage.ema = out.average.state();
   }
-  Nets nets{.net = parts.network.u(), .teacher = parts.teacher, .velocity = parts.velocity, .shape = parts.shape};
+  Nets nets{.net = parts.network.u(), .teacher = parts.teacher, .beside = parts.beside, .velocity = parts.velocity, .shape = parts.shape};
   const Needs& needs = parts.objective.needs;
   if (needs.target_decay >= 0) nets.target = add_target(stage, parts.network, parts.objective, loop.steps).u();
   if (needs.row_weight) nets.log_variance = add_row_weight(stage, parts.averaged);

@@ -21,6 +21,7 @@ struct FlowParts {
   Network network;                                         // is trained, from its present weights on
   std::function<Batch(const StepPart&)> batch;             // returns these rows of the step's batch, a pure function; without data only labels and draws
   VelocityNet teacher = {};                                // guided, frozen; for objectives that need one
+  std::int64_t beside = 0;                                 // above 0: the teacher is one of rows (z | k) with this many numbers of k, and batches have Batch::beside
   VelocitySource velocity = one_point();                   // source of the velocity w in the targets
   Shape shape = {};                                        // shape of a sample, for objectives without data
   bool averaged = true;                                    // false: no average of the weights is kept, for steps that are only measured
@@ -32,8 +33,8 @@ struct FlowStage {
   Network average;                                         // network with the averaged weights, frozen, to sample from; empty if no average is kept
 };
 
-// `name`: the folder of the stage inside the run. ConfigError if the objective needs a teacher, data or a shape that `parts` lacks, or if its settings do
-// not fit the number of steps.
+// `name`: the folder of the stage inside the run. ConfigError if the objective needs a teacher, data or a shape that `parts` lacks, if it cannot
+// use a teacher of rows (z | k), or if its settings do not fit the number of steps.
 FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts);
 
 // ConfigError unless the parts of a batch, on this number of ranks, are whole groups of `group` rows (Needs::group). `name`: the stage's name, for the message.

@@ -43,13 +43,19 @@ void DitBackbone::complete(const Dit& map, Weights& teacher) {
     if (is_of_second_time(key)) teacher.tensors.emplace_back(key, key.starts_with("r_embedder.mlp.2.") ? Tensor::zeros(t.shape(), t.dtype(), t.device()) : t.clone());
 }
 
+void DitBackbone::take_weights(DitConfig& config, const Weights& weights) { config.class_token = class_token_of(weights.tensors); }
+
+std::string DitBackbone::leave_out(Weights& weights) {
+  const std::int64_t numbers = class_token_of(weights.tensors);
+  if (numbers == 0) return "";
+  weights.tensors = without_class_token(weights.tensors);
+  return fmt::format("{}: a REG, whose class token of {} numbers this network lacks: the other layers are a start, not yet a velocity of the latent alone", weights.file.string(),
+                     numbers);
+}
+
 Weights DitBackbone::read(const DitConfig& config, const std::string& where, const Warn& warn) {
   const DitReading reading{config.origin, config.input_size, config.time_scale};
   Weights weights = load_dit(where, reading, warn);
-  if (const std::int64_t numbers = class_token_of(weights.tensors); numbers > 0)
-    throw FileError(fmt::format("{}: a REG network, whose velocity takes the noised class token of the image ({} numbers of DINOv2) beside the latent. Batches of a training "
-                                "hold no class tokens, so it can be neither a teacher nor the start of a network without one. Take a SiT, REPA or MeanFlow here, or sample "
-                                "this file: flowmap_sample --dit FILE --vae FILE", weights.file.string(), numbers));
   if (dit_config_of(weights, reading).shared_times)
     throw FileError(fmt::format("{}: a MeanFlow with one embedding for both times, made by an early version of its code. A network that is trained here has an embedding of "
                                 "its own for t - s. The file can only be sampled: flowmap_sample --dit FILE --vae FILE --origin mean_flow", weights.file.string()));

@@ -33,8 +33,12 @@ struct DitBackbone {
   // Completes a teacher's weights for a new flow map with R(t - s), whose last layer is zero: the map begins as the teacher's velocity for every s. Does
   // nothing if the file already has such a tensor, even an unreadable one.
   static void complete(const Dit& map, Weights& teacher);
-  // Reads the published files of nn/models/dit_weights.h, with the config's origin and side of latents. FileError for networks that trainings cannot use:
-  // REG's, because batches have no class tokens of their images, and a flow map with one embedding for both times.
+  // Takes what only the weights tell: the numbers of REG's class token.
+  static void take_weights(DitConfig& config, const Weights& weights);
+  // Leaves out REG's class token, for a start of a network without one, and returns what a log should say about it; "" if there is none.
+  static std::string leave_out(Weights& weights);
+  // Reads the published files of nn/models/dit_weights.h, with the config's origin and side of latents. FileError for a flow map with one embedding for
+  // both times, which trainings cannot use.
   static Weights read(const DitConfig& config, const std::string& where, const Warn& warn);
   // FileError unless the weights are those of a flow map (two_times) or of a velocity.
   static void check(const Weights& weights, bool two_times, const std::string& role);

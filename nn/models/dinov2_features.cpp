@@ -49,15 +49,24 @@ VitEncoder without_values(const VitEncoderConfig& config) {
 
 }  // namespace
 
-Tensor dinov2_positions(const Tensor& table, std::int64_t side) {
+namespace {
+
+// (G,G,D) -> (side,side,D).
+Tensor resized_grid(const Tensor& grid, std::int64_t side, Dinov2Positions how) {
+  const std::int64_t g = grid.dim(0);
+  const double factor = (static_cast<double>(side) + position_offset) / static_cast<double>(g);
+  const Resampling r = how == Dinov2Positions::meta ? scaled_bicubic(g, side, factor) : resampling(g, side, Interpolation::bicubic_antialias);
+  return resample(resample(grid, 1, r), 0, r);
+}
+
+}  // namespace
+
+Tensor dinov2_positions(const Tensor& table, std::int64_t side, Dinov2Positions how) {
   const std::int64_t tokens = table.rank() == 3 ? table.dim(1) : 0, g = std::llround(std::sqrt(static_cast<double>(std::max<std::int64_t>(tokens - 1, 0))));
   if (g < 1 || g * g + 1 != tokens || table.dim(0) != 1)
     throw ShapeError(fmt::format("dinov2_positions: a table of shape {} must be (1, 1 + G G, D)", to_string(table.shape())));
-  const double factor = (static_cast<double>(side) + position_offset) / static_cast<double>(g);
-  const Resampling r = scaled_bicubic(g, side, factor);
   const Tensor grid = table.slice(1, 1, tokens).to(DType::f32).reshape({g, g, table.dim(2)});
-  const Tensor resized = resample(resample(grid, 1, r), 0, r).reshape({1, side * side, table.dim(2)});
-  return concat(std::vector<Tensor>{table.slice(1, 0, 1).to(DType::f32), resized}, 1);
+  return concat(std::vector<Tensor>{table.slice(1, 0, 1).to(DType::f32), resized_grid(grid, side, how).reshape({1, side * side, table.dim(2)})}, 1);
 }
 
 Tensor Dinov2Features::operator()(const Tensor& images) const {
@@ -67,7 +76,7 @@ Tensor Dinov2Features::operator()(const Tensor& images) const {
   return encoder.encode(images).cls.value();
 }
 
-Dinov2Features load_dinov2_features(const std::string& where, const Warn& warn) {
+Dinov2Features load_dinov2_features(const std::string& where, const Warn& warn, Dinov2Positions how) {
   Weights weights = loaded(where, warn);
   const std::string file = weights.file.string();
   if (find_tensor(weights, "embeddings.register_tokens") != nullptr)
@@ -79,7 +88,7 @@ Dinov2Features load_dinov2_features(const std::string& where, const Warn& warn) 
   const VitEncoderConfig published = dinov2(size), config = config_of(size);
   if (positions->dim(1) != published.positions())
     throw FileError(fmt::format("{}: {} has {} positions, but {} has {}", file, position_name, positions->dim(1), published_file, published.positions()));
-  for (auto& [name, t] : weights.tensors) t = name == position_name ? dinov2_positions(t, config.grid()) : t.to(DType::f32);
+  for (auto& [name, t] : weights.tensors) t = name == position_name ? dinov2_positions(t, config.grid(), how) : t.to(DType::f32);
   Dinov2Features out{fmt::format("dinov2_vit{}14", static_cast<char>(size[0] - 'A' + 'a')), without_values(config)};
   try {
     adopt_state(out.encoder, weights.tensors);

@@ -4,6 +4,9 @@
 // Images have side 224, so the grid of positions, 37x37 in the file, becomes 16x16. Meta's code resizes it in f32 with the scale (16 + 0.1)/37, not 16/37:
 // bicubic with A = -0.75, no antialiasing, output i at input position (i + 1/2) 37/16.1 - 1/2. The grid is resized once, when the weights are loaded. (RAE's
 // encoder, nn/models/vit_encoder.h with registers, resizes it otherwise.)
+//
+// REPA and REG run the same network, but resize the positions with timm: antialiased bicubic (A = -0.5), to exactly 16x16. The class tokens of REG's
+// training are those of this network (flowmap/training/class_tokens.h).
 #pragma once
 
 #include <string>
@@ -21,12 +24,14 @@ struct Dinov2Features {
   Tensor operator()(const Tensor& images) const;
 };
 
+enum class Dinov2Positions { meta, timm };
+
 // Resizes the positions of a file, (1,1+G G,D), to those of `side` x `side` patches, (1,1+side side,D). The position of the class token is kept.
 // ShapeError unless the table has this form.
-Tensor dinov2_positions(const Tensor& table, std::int64_t side);
+Tensor dinov2_positions(const Tensor& table, std::int64_t side, Dinov2Positions how = Dinov2Positions::meta);
 
 // Makes the network from a file under Meta's or Hugging Face's names: dinov2_vitl14_pretrain.pth, or another size. FileError for models with registers, for
 // tensors that are missing, unexpected or of another shape, and for other sizes.
-Dinov2Features load_dinov2_features(const std::string& where, const Warn& warn);
+Dinov2Features load_dinov2_features(const std::string& where, const Warn& warn, Dinov2Positions positions = Dinov2Positions::meta);
 
 }  // namespace fm

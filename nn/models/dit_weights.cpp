@@ -147,6 +147,15 @@ NamedTensors with_reversed_clock(const NamedTensors& tensors, double time_scale)
 
 std::int64_t class_token_of(const NamedTensors& tensors) { return class_token_in({.file = {}, .tensors = tensors}); }
 
+NamedTensors without_class_token(const NamedTensors& tensors) {
+  NamedTensors out;
+  for (const auto& [name, t] : tensors) {
+    if (name.starts_with("cls_projectors2.") || name.starts_with("wg_norm.") || name.starts_with("final_layer.linear_cls.")) continue;
+    out.emplace_back(name, name == position_table ? t.slice(1, 1, t.dim(1)).contiguous() : t);
+  }
+  return out;
+}
+
 Weights load_dit(const std::string& where, const DitReading& reading, const Warn& warn) {
   Weights weights = load_weights(where, warn);
   try {

@@ -48,6 +48,9 @@ NamedTensors with_reversed_clock(const NamedTensors& tensors, double time_scale 
 
 // The numbers of the class token of REG's weights, under our names; 0 if they have none.
 std::int64_t class_token_of(const NamedTensors& tensors);
+// Leaves out the layers of the class token and its position. The result is not the velocity of the latent alone, which depends on the token; it is a start
+// for a network without one.
+NamedTensors without_class_token(const NamedTensors& tensors);
 
 // The config that follows from the tensors, under our names. Files do not contain the number of heads: it is usual_heads(width) (published_weights.h).
 // FileError names a tensor that is missing or does not fit.

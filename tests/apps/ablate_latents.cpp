@@ -288,7 +288,7 @@ TEST_CASE("--what latents compares all settings of the sides but those of latent
     CHECK_MESSAGE(has(answer(changed(vae, s.first, s.second)), "--what latents: " + s.first + " is "), s.first);
   for (const Setting& s : {Setting{"vae.loop.steps", "30"}, {"encoder.loop.steps", "30"}, {"decoder.loop.steps", "30"}, {"dit.width", "32"}, {"dit.precision", "bf16"}, {"sit.depth", "2"},
                            {"latents.from", "images"}, {"latents.dtype", "f32"}, {"mft.loop.steps", "1"}, {"map.loop.steps", "1"}, {"log", "csv"}, {"mfd.loop.micro_batch", "4"},
-                           {"fm.loop.log_every", "3"}, {"teacher_weights", "fm.safetensors"}})
+                           {"fm.loop.log_every", "3"}, {"teacher_weights", "fm.safetensors"}, {"class_token_weights", "dinov2.pth"}})
     CHECK_MESSAGE(answer(changed(vae, s.first, s.second)) == "no error", s.first);
   // The settings of a judge that neither side trains have no effect.
   rae.judge_weights = vae.judge_weights = "judge.safetensors";

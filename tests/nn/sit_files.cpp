@@ -151,10 +151,27 @@ TEST_CASE("a DiT is named for what it is; an origin that contradicts the tensors
   CHECK(has(refusal(folder / "stage2_model.pt"), "no sit in this file: it is a DiT^DH"));
 }
 
-TEST_CASE("trainings refuse a REG and an early MeanFlow, and say what is missing") {
+TEST_CASE("a REG keeps its class token as a teacher, and loses it, with a word, as the start of a network without one") {
   DitConfig c = small_sit();
-  CHECK(has(error_of<FileError>([&] { DitBackbone::read(c, files().reg.string(), {}); }),
-            "reg.pt: a REG network, whose velocity takes the noised class token of the image (12 numbers of DINOv2) beside the latent. Batches of a training hold no class tokens"));
+  Weights weights = DitBackbone::read(c, files().reg.string(), {});
+  DitBackbone::take_weights(c, weights);
+  CHECK(c.class_token == 12);
+  CHECK_NOTHROW(frozen_model<Dit>(c, DitBackbone::read(c, files().reg.string(), {})));
+  CHECK(has(DitBackbone::leave_out(weights), "reg.pt: a REG, whose class token of 12 numbers this network lacks"));
+  Dit start(small_sit(), 1);
+  load_model(start, weights);
+  const Dit reg = random_sit(small_reg(), 4);
+  CHECK(max_difference(start.blocks[1].mlp.fc1.weight.value, reg.blocks[1].mlp.fc1.weight.value) == 0);
+  CHECK(max_difference(start.position_table.value, Dit(small_sit(), 1).position_table.value) == 0);       // REG's first row, of the token, is gone
+  CHECK(max_difference(without_class_token(state_dict(reg)).front().second, reg.position_table.value.slice(1, 1, 17)) == 0);
+  Weights plain = DitBackbone::read(c, files().repa.string(), {});
+  CHECK(DitBackbone::leave_out(plain).empty());
+  DitBackbone::take_weights(c, plain);
+  CHECK(c.class_token == 0);
+}
+
+TEST_CASE("trainings refuse an early MeanFlow, and say what is missing") {
+  DitConfig c = small_sit();
   CHECK(same_in_any_order(DitBackbone::read(c, files().mean_flow_flax.string(), {}).tensors, state_dict(random_sit(5, false, true))));
   c.origin = "mean_flow";
   CHECK(has(error_of<FileError>([&] { DitBackbone::read(c, files().mean_flow_early.string(), {}); }), "one embedding for both times, made by an early version"));

@@ -43,8 +43,8 @@ bool is_of_one_side(const std::string& key) {
   const std::string section = section_of(key);
   if (is_backbone_section(section)) return true;                         // with precision and recomputation
   if (section == "latents") return key != "latents.flip";
-  for (const char* own : {"space", "network", "rae", "identity", "encoder_weights", "decoder_weights", "vae_weights", "stats_file", "teacher_weights", "encoder_model",
-                          "decoder_size", "dit_size", stage_name::encoder, stage_name::decoder, stage_name::vae, stage_name::mft, stage_name::map, "log", "class_names",
+  for (const char* own : {"space", "network", "rae", "identity", "encoder_weights", "decoder_weights", "vae_weights", "stats_file", "teacher_weights",
+                          "class_token_weights", "encoder_model", "decoder_size", "dit_size", stage_name::encoder, stage_name::decoder, stage_name::vae, stage_name::mft, stage_name::map, "log", "class_names",
                           "train_images"})
     if (section == own) return true;
   for (const char* leaf : {".loop.log_every", ".loop.ckpt_every", ".loop.sample_every", ".loop.keep", ".loop.keep_every", ".loop.micro_batch"})

@@ -29,8 +29,8 @@ double relative_error(const Tensor& a, const Tensor& exact) {
 }
 
 // Returns the teacher's velocity, or an empty function if the stage's objective needs no teacher.
-VelocityNet teacher_of(const StageSpec& stage, const Recipe& recipe, Subject& subject) {
-  return stage.is_taught(recipe) ? subject.velocity(recipe) : VelocityNet();
+TeacherVelocity teacher_of(const StageSpec& stage, const Recipe& recipe, Subject& subject) {
+  return stage.is_taught(recipe) ? subject.velocity(recipe) : TeacherVelocity();
 }
 
 // Measures the errors of the variant's target and derivative, compared with f64.
@@ -43,7 +43,8 @@ void measure_error(Subject& subject, const Variant& variant, const Batch& batch,
                                   variant.name));
   const FlowPoint at = first_rows({p.z, p.s, p.t, p.y, {}, {}}, p.off_diagonal);
   const StageSpec& stage = variant.stage();
-  const VelocitySource velocity = velocity_source(stage.velocity_in(variant.recipe), teacher_of(stage, variant.recipe, subject));
+  const auto [teacher, beside] = teacher_of(stage, variant.recipe, subject);
+  const VelocitySource velocity = velocity_source(stage.velocity_in(variant.recipe), teacher, beside > 0);
   const Tensor w = fm::first_rows(velocity(p), p.off_diagonal);
   const Network network = subject.student(variant.start);
   const FlowPoint wide_at{at.z.to(DType::f64), at.s.to(DType::f64), at.t.to(DType::f64), at.y, {}, {}};
@@ -85,10 +86,11 @@ struct Timed {
 
 Stage stage_of(Subject& subject, const Variant& v, const Recipe& recipe, const Batch& batch) {
   const StageSpec& stage = v.stage();
+  const auto [teacher, beside] = teacher_of(stage, recipe, subject);
   FlowParts parts{.objective = stage.objective_in(recipe), .network = subject.student(v.start).in_precision(recipe.network.precision()),
-                  .batch = [batch](const StepPart&) { return batch; }, .teacher = teacher_of(stage, recipe, subject), .shape = recipe.latent_shape(),
+                  .batch = [batch](const StepPart&) { return batch; }, .teacher = teacher, .beside = beside, .shape = recipe.latent_shape(),
                   .averaged = false};
-  parts.velocity = velocity_source(stage.velocity_in(recipe), parts.teacher);
+  parts.velocity = velocity_source(stage.velocity_in(recipe), parts.teacher, parts.beside > 0);
   return flow_stage(v.name, stage.loop(recipe), std::move(parts)).stage;
 }
 
@@ -123,6 +125,8 @@ std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& l
                                  const std::function<double()>& clock) {
   std::vector<StepCost> costs(list.size());
   std::vector<Batch> batches;
+  for (const Variant& v : list)                          // first, because they decide what batches hold beside latents
+    for (const Recipe& recipe : v.parts()) teacher_of(v.stage(), recipe, subject);
   for (const Variant& v : list) batches.push_back(subject.batch(v.stage().loop(v.recipe).batch, seed));
   const bool errors = std::any_of(list.begin(), list.end(), [](const Variant& v) { return v.stage().mean_flow != nullptr; });
   if (errors) log.info("errors of {} variants against the derivative in f64 ...", list.size());

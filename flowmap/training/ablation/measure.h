@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "flowmap/training/ablation/variants.h"
+#include "flowmap/training/joint_generator.h"
 
 namespace fm {
 
@@ -22,7 +23,7 @@ class Subject {
  public:
   virtual ~Subject() = default;
   virtual Network student(const std::string& start) = 0;
-  virtual VelocityNet velocity(const Recipe& recipe) = 0;      // the velocity of the recipe's teacher, with the recipe's guidance
+  virtual TeacherVelocity velocity(const Recipe& recipe) = 0;  // the velocity of the recipe's teacher, with the recipe's guidance
   virtual Batch batch(std::int64_t rows, std::uint64_t seed) = 0;
 };
 

@@ -116,7 +116,7 @@ class ImageGrid {
     const std::int64_t rows = blocks > 8 ? 1 : 3;
     grid_.emplace(run, names, rows);
     grid_->add_real(rows);
-    if (run.has_teacher()) grid_->add(teacher, run.teacher_generator(run.load_teacher().v(), points), seed());
+    if (run.has_teacher()) grid_->add(teacher, run.teacher_generator(run.load_teacher(), points), seed());
   }
   // Adds the block of this generator if it belongs to the grid.
   void take(const ScoredGenerator& g) {

@@ -98,7 +98,7 @@ void write_comparison_grid(TrainingRun& run) {
   if (!grid.title().empty()) run.context().log.info("samples.png shows {}, at equal distances", grid.title());
   const auto seed = static_cast<std::uint64_t>(r.seed);
   grid.add_real(rows_of_real);
-  grid.add(teacher, run.teacher_generator(run.load_teacher().v(), points), seed);
+  grid.add(teacher, run.teacher_generator(run.load_teacher(), points), seed);
   const auto student = run.load_student(last);
   for (const int n : {1, 2})
     if (takes_calls(run.aim_of(last).jumps, n)) grid.add(name(n), run.student_generator(last, student, n), seed);

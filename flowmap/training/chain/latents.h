@@ -20,8 +20,9 @@ struct LatentSet {
   RawLatents mirrored;  // latents of the mirrored images; may be undefined
   Tensor labels;        // i64 (n)
   Tensor noise = {};    // f32, in raw's shape: noise that comes with the samples; undefined: random noise
+  Tensor beside = {};   // f32 (n, numbers): class tokens (flowmap/training/class_tokens.h); may be undefined
 
-  template <class F> void each_tensor(F&& f) { f(raw.values), f(mirrored.values), f(labels), f(noise); }
+  template <class F> void each_tensor(F&& f) { f(raw.values), f(mirrored.values), f(labels), f(noise), f(beside); }
 };
 
 // Reads all samples of a source of f32 values into memory, with their noise if the source has noise. The samples are their own latents. FileError as from

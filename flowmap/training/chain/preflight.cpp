@@ -8,6 +8,7 @@
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/stages.h"
 #include "flowmap/training/chain/training_run.h"
+#include "flowmap/training/joint_generator.h"
 #include "flowmap/training/limits.h"
 #include "nn/models/published_weights.h"
 #include "nn/training/parallel.h"
@@ -95,8 +96,22 @@ void TrainingRun::check_given_weights() {
   run_space().check_given();
   if (exists(recipe_.judge_weights)) check_given_judge(*this);
   if (exists(file_of_features(recipe_))) open_features(*this);
-  if (exists(recipe_.teacher_weights)) load_teacher();
+  if (exists(recipe_.teacher_weights)) {
+    const Network teacher = load_teacher();
+    if (recipe_.class_token_weights.empty() || exists(recipe_.class_token_weights)) check_teacher(teacher);        // else: a dry run, without the file
+  }
   if (exists(recipe_.stats_file)) given_stats();
+}
+
+// A REG needs class tokens in each stage on data that it teaches.
+void TrainingRun::check_teacher(const Network& teacher) {
+  const std::int64_t numbers = numbers_beside(teacher);
+  if (numbers == 0) return;
+  for (const StageSpec& s : stage_table())
+    if (s.steps(recipe_) > 0 && s.is_taught(recipe_) && s.objective_in(recipe_).needs.data) {
+      check_class_tokens(numbers);
+      return class_token_encoder_.reset();
+    }
 }
 
 // The test split is needed at the end of the judge's training, to measure its accuracy, and in evaluations, as the reference.

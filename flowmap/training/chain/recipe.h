@@ -194,7 +194,7 @@ struct Recipe {
   std::string data = "fashion-mnist";
   std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
   std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
-  std::string class_names, encoder_weights, decoder_weights, vae_weights, stats_file, teacher_weights, judge_weights;
+  std::string class_names, encoder_weights, decoder_weights, vae_weights, stats_file, teacher_weights, class_token_weights, judge_weights;
   std::string encoder_model, decoder_size, dit_size;
   std::string space = "rae";
   NetworkConfig network;
@@ -235,6 +235,9 @@ struct Recipe {
     v("vae_weights", vae_weights, "file of a trained variational autoencoder, for space = \"vae\"; empty: this run trains its own (stage vae)", value_as("PATH"));
     v("stats_file", stats_file, "file with mean and variance of this encoder's latents; empty: this run computes them", value_as("FILE"));
     v("teacher_weights", teacher_weights, "file of a trained flow-matching teacher; empty: this run trains its own (stage fm)", value_as("PATH"));
+    v("class_token_weights", class_token_weights,
+      "file of DINOv2 without registers (dinov2_vitb14_pretrain.pth), whose class tokens of the training images a REG as teacher_weights takes beside the "
+      "latents; they are encoded once, into a cache beside that of the latents", value_as("PATH"));
     v("judge_weights", judge_weights,
       "file of a trained judge, a path or a name beside the config file; if it is empty, or the judge was trained on other data, this run trains its own",
       value_as("PATH"));

@@ -31,7 +31,7 @@ void scored_teacher(TrainingRun& run, const StageSpec& stage, const std::vector<
   if (r.guidance != 1 && (r.guidance_from > 0 || r.guidance_to < 1)) of.guidance_from = r.guidance_from, of.guidance_to = r.guidance_to;
   for (const std::int64_t n : points) {
     of.calls = calls_of_teacher(r, teacher_grid(narrow<int>(n, "points"), run.latent_shift()));
-    take({of, teacher, run.teacher_generator(teacher.v(), n)});
+    take({of, teacher, run.teacher_generator(teacher, n)});
   }
 }
 

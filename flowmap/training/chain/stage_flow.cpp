@@ -8,6 +8,7 @@
 #include "flowmap/training/chain/feature_rows.h"
 #include "flowmap/training/chain/training_run.h"
 #include "flowmap/training/generator.h"
+#include "flowmap/training/joint_generator.h"
 #include "flowmap/training/shown_classes.h"
 #include "flowmap/training/stage.h"
 #include "nn/checkpoint.h"
@@ -79,19 +80,29 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   parts.batch = [this, on_data, &loop, seed](const StepPart& rows) {
     return on_data ? flow_batch(rows, loop.batch, seed) : label_batch(rows, loop.batch, seed, recipe_.conditional ? recipe_.classes : 0);
   };
-  if (taught) parts.teacher = guided(teacher.v());
-  parts.velocity = velocity_source(spec.velocity_in(training.recipe), parts.teacher);
+  if (taught) {
+    const auto [v, beside] = teacher_velocity(teacher, parts.shape);
+    parts.teacher = guided(v), parts.beside = beside;
+    if (beside == 0 && !recipe_.class_token_weights.empty()) context_.log.warning("class_token_weights has no effect: the teacher has no class token");
+  }
+  parts.velocity = velocity_source(spec.velocity_in(training.recipe), parts.teacher, parts.beside > 0);
 
   const FlowStage flow = flow_stage(training.folder, loop, parts);
   Stage stage = flow.stage;
   stage.part = spec.name, stage.fields = training.fields;
   stage.remark = parts.objective.remark;
   if (spec.mean_flow != nullptr) stage.remark = remark_of((training.recipe.*spec.mean_flow).objective);
+  const bool with_tokens = on_data && parts.beside > 0;
+  if (with_tokens) check_class_tokens(parts.beside);
   if (on_data) {
-    stage.prepare = [&] { latent_source(); };
+    stage.prepare = [&] {
+      latent_source();
+      if (with_tokens) open_class_tokens(parts.beside);
+    };
     stage.made_from = sources_of_latents();
     if (!stats_.defined()) stage.made_from.emplace_back("statistics", "none");         // so that a resumed training cannot turn statistics on
   }
+  if (with_tokens) stage.made_from.push_back(class_token_coder().encoder().front());
   if (taught) {
     stage.made_from.emplace_back("teacher", checksum(teacher.state()));
     stage.made_from.emplace_back("guidance", guidance_text(recipe_));               // checkpoints of older versions have no such entry, and resume
@@ -105,7 +116,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   }
   if (space_of(recipe_).pictures)
     stage.preview = [this, flow_map, jumps = needs.jumps, average = flow.average](std::int64_t, const std::filesystem::path& png) {
-      write_preview(flow_map ? flow_map_generator(average.u(), 1, jumps) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
+      write_preview(flow_map ? flow_map_generator(average.u(), 1, jumps) : teacher_generator(average, recipe_.evaluate.teacher_points), png);
     };
   if (loop.score_every > 0) add_scores_of_average(stage, flow, needs.jumps, flow_map);
   return train_loop(stage, loop, seed);
@@ -116,7 +127,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
 void TrainingRun::add_scores_of_average(Stage& stage, const FlowStage& flow, Jumps jumps, bool flow_map) {
   const auto evaluator = std::make_shared<std::optional<Evaluator>>();
   const int calls = parse_steps(recipe_.evaluate.steps).front();
-  const LatentGenerator generate = flow_map ? flow_map_generator(flow.average.u(), calls, jumps) : teacher_generator(flow.average.v(), recipe_.evaluate.teacher_points);
+  const LatentGenerator generate = flow_map ? flow_map_generator(flow.average.u(), calls, jumps) : teacher_generator(flow.average, recipe_.evaluate.teacher_points);
   // A resumed training continues the columns and compares its checkpoints by them, so they must measure the same.
   const auto way_of_scoring = [&] {
     evaluator->emplace(*this);
@@ -156,7 +167,10 @@ std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_ma
   const StageSpec& teacher = stage_that_makes(Makes::teacher);
   const auto sum = [&] { return start == teacher.name && teacher.is_given(recipe_) ? checksum(load_teacher().state()) : checksum(stage_weights(start).tensors); };
   out.emplace_back("start", start == "random" ? start : start + " " + sum());
-  if (taught) out.emplace_back("teacher", checksum(load_teacher().state()));
+  if (!taught) return out;
+  const Network network = load_teacher();
+  out.emplace_back("teacher", checksum(network.state()));
+  if (numbers_beside(network) > 0) out.push_back(class_token_coder().encoder().front());
   return out;
 }
 
@@ -168,13 +182,15 @@ void TrainingRun::refuse_init_from(const std::string& stage) const {
 // Sets the initial weights: those of --init-from if it is given, else the averaged weights of the stage `start` or, if `start` is the teacher's stage, of
 // `teacher`. "random" leaves the network as it is.
 void TrainingRun::initialise(const Network& network, const std::string& start, const Network& teacher) {
+  std::string left_out;
   if (!context_.launch.init_from.empty()) {
-    recipe_.network.start(network, recipe_.network.read(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
+    left_out = recipe_.network.start(network, recipe_.network.read(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
   } else if (const StageSpec& taught = stage_that_makes(Makes::teacher); start == taught.name) {
-    recipe_.network.start(network, {root_ / taught.name, teacher.state(), -1, nullptr});
+    left_out = recipe_.network.start(network, {taught.is_given(recipe_) ? std::filesystem::path(recipe_.teacher_weights) : root_ / taught.name, teacher.state(), -1, nullptr});
   } else if (start != "random") {
     recipe_.network.start(network, generator_weights(start));
   }
+  if (!left_out.empty()) context_.log.warning("{}", left_out);
 }
 
 }  // namespace fm

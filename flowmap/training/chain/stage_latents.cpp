@@ -143,6 +143,11 @@ LatentCacheInfo TrainingRun::cache_info() {
 void TrainingRun::encode_latents() {
   refuse_init_from(stage_name::encode);
   context_.ranks.only_first([&] { fill_cache(); });
+  if (recipe_.class_token_weights.empty()) return;
+  context_.ranks.only_first([&] {
+    if (const auto tokens = class_tokens_folder(); context_.launch.fresh && std::filesystem::exists(tokens)) move_aside(tokens, context_.log);
+    fill_class_tokens();
+  });
 }
 
 void TrainingRun::read_given(std::int64_t first, std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block) {
@@ -163,11 +168,20 @@ void TrainingRun::fill_cache() {
   if (context_.launch.fresh && std::filesystem::exists(folder)) move_aside(folder, context_.log);
   const LatentCacheInfo info = cache_info();
   const LatentCoder coder = run_space().coder();
+  fill_cache(folder, info, [&](std::int64_t first, std::int64_t count, const auto& block) {
+    if (recipe_.latents.given.empty()) encode_pictures(coder, pictures(), recipe_.latents, first, count, block);
+    else read_given(first, count, block);
+  });
+  context_.log.info("{}: {} images of {} in {}{}, {}", folder.string(), info.labels.size(), to_string(info.latent), name_of(info.dtype),
+                    info.mirrored ? ", mirrored too" : "", info.given.empty() ? "encoder " + info.encoder : "from " + info.given);
+}
+
+void TrainingRun::fill_cache(const std::filesystem::path& folder, const LatentCacheInfo& info, const ReadLatents& read) {
   const auto count = static_cast<std::int64_t>(info.labels.size());
   std::filesystem::create_directories(folder);
   const FolderLock lock(folder, "--out");
   // Before the writer, which stores the form in the cache's index: the same folder must accept the form that an error names.
-  if (!recipe_.latents.given.empty()) given_latents().check_form(second_half());
+  if (!info.given.empty()) given_latents().check_form(second_half());
   LatentCacheWriter writer(folder, info, warner());
   const std::vector<LatentShard> missing = writer.missing();
   if (writer.finished() > 0)
@@ -187,20 +201,17 @@ void TrainingRun::fill_cache() {
       if (info.mirrored) moments.add(block.mirrored.values);
       progress(done += end - begin);
     };
-    if (recipe_.latents.given.empty()) encode_pictures(coder, pictures(), recipe_.latents, s.first, s.count, keep);
-    else read_given(s.first, s.count, keep);
+    read(s.first, s.count, keep);
     writer.write(s, latents, mirrored, moments);
   }
   context_.log.end_status();
   writer.finish();
-  context_.log.info("{}: {} images of {} in {}{}, {}", folder.string(), count, to_string(info.latent), name_of(info.dtype),
-                    info.mirrored ? ", mirrored too" : "", info.given.empty() ? "encoder " + info.encoder : "from " + info.given);
 }
 
 // Refuses a cache whose latents are of other data. Compares the data's name and, if the images are available, their number, labels and class names. A
 // cache can be used without images.
-void TrainingRun::check_data_of(const LatentCacheInfo& info) {
-  const std::string where = latents_folder().string(), other = "encode the images into another folder (--latents-folder)";
+void TrainingRun::check_data_of(const LatentCacheInfo& info, const std::filesystem::path& folder) {
+  const std::string where = folder.string(), other = "encode the images into another folder (--latents-folder)";
   if (info.data != recipe_.data)
     throw ConfigError(fmt::format("{}: holds latents of {}, but this run's data is {}: give the data of the latents as --data, or {}; if the same images "
                                   "were moved, change \"data\" in its index.json", where, info.data, recipe_.data, other));
@@ -239,7 +250,7 @@ std::unique_ptr<LatentSource> TrainingRun::cached_latents() {
   if (info.mirrored != recipe_.latents.flip)
     throw ConfigError(fmt::format("{}: holds latents {} mirrored images; set latents.flip = {}, or encode into another folder", where,
                                   info.mirrored ? "also of" : "without", info.mirrored));
-  check_data_of(info);
+  check_data_of(info, where);
   context_.log.info("latents: {} images of {} in {}{}, from {}", cache->count(), to_string(info.latent), name_of(info.dtype),
                     info.mirrored ? ", mirrored too" : "", where);
   return latents_in_files(cache, recipe_.latents.workers);
@@ -260,13 +271,13 @@ LatentSource& TrainingRun::latent_source() {
 Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) {
   if (!latents_ahead_ || seed != ahead_seed_) {
     latents_ahead_ = std::make_unique<BatchAhead<LatentSet>>(
-        [this, seed](std::int64_t first, std::int64_t n, std::int64_t next) { return latent_source().take(seed, first, n, next); });
+        [this, seed](std::int64_t first, std::int64_t n, std::int64_t next) { return take_latents(seed, first, n, next); });
     ahead_seed_ = seed;
     batch_space_ = space();
   }
   const LatentSet here = latents_ahead_->take(part.step * batch + part.first, part.count, part.next);
   const Draws draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)};
-  return {batch_space_.sampled(here.raw, draws), recipe_.conditional ? here.labels : Labels(), draws, here.noise};
+  return {batch_space_.sampled(here.raw, draws), recipe_.conditional ? here.labels : Labels(), draws, here.noise, here.beside};
 }
 
 Checksums TrainingRun::sources_of_latents() {

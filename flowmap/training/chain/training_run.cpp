@@ -7,6 +7,7 @@
 #include "data/grid.h"
 #include "data/png.h"
 #include "flowmap/sampler.h"
+#include "flowmap/training/joint_generator.h"
 #include "flowmap/training/published_features.h"
 #include "nn/checkpoint.h"
 #include "nn/config/removed_options.h"
@@ -107,6 +108,7 @@ void TrainingRun::check_given_files() {
   for (const StageSpec& s : stage_table())
     if (s.given != nullptr) given.emplace_back(s.given_key, &(recipe_.*s.given));
   given.emplace_back("class_names", &recipe_.class_names);
+  given.emplace_back("class_token_weights", &recipe_.class_token_weights);
   if (recipe_.decoder.gan.weight > 0) given.emplace_back("decoder.gan.backbone_weights", &recipe_.decoder.gan.backbone_weights);
   LpipsText lpips;
   const bool perceptual = recipe_.decoder.lpips_weight > 0 && !recipe_.decoder.lpips_weights.empty();
@@ -121,7 +123,7 @@ void TrainingRun::check_given_files() {
     const std::filesystem::path plain = weights_and_part(*file).first;
     if (std::filesystem::exists(plain)) continue;
     missing += (missing.empty() ? "" : ", ") + plain.string();
-    makes_own = makes_own && key.find('.') == std::string::npos;      // networks of losses and metrics are never trained here
+    makes_own = makes_own && key.find('.') == std::string::npos && file != &recipe_.class_token_weights;      // these networks are never trained here
     if (!keys.ends_with(key)) keys += (keys.empty() ? "" : ", ") + key;
   }
   if (perceptual) recipe_.decoder.lpips_weights = to_text(lpips);
@@ -301,7 +303,8 @@ Weights TrainingRun::generator_weights(const std::string& stage) {
 Network TrainingRun::loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage) {
   const LoadedFrom from(weights);
   const Network network = of_this_run(stage, [&] { return recipe_.network.load(two_times, std::move(weights)); });
-  say_loaded(loaded_line(role, recipe_.network.size(two_times), network.state(), from));
+  const std::int64_t beside = numbers_beside(network);
+  say_loaded(loaded_line(role, recipe_.network.size(two_times) + (beside > 0 ? fmt::format(", class token of {} numbers", beside) : ""), network.state(), from));
   return network;
 }
 
@@ -318,8 +321,11 @@ VelocityNet TrainingRun::guided(VelocityNet teacher) const {
   return fm::guided(std::move(teacher), recipe_.guidance, recipe_.classes, recipe_.guided_times());
 }
 
-LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t points, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work, const SdeConfig& sde) const {
-  return velocity_generator(guided(std::move(teacher)), narrow<int>(points - 1, "points"), latent_shift(), solver, std::move(work), sde);
+LatentGenerator TrainingRun::teacher_generator(const Network& teacher, std::int64_t points, TeacherSolver solver, std::shared_ptr<AdaptiveWork> work, const SdeConfig& sde) const {
+  const Shape latent = recipe_.latent_shape();
+  const auto [v, beside] = teacher_velocity(teacher, latent);
+  LatentGenerator generate = velocity_generator(guided(v), narrow<int>(points - 1, "points"), latent_shift(), solver, std::move(work), sde);
+  return beside > 0 ? first_of_joined(std::move(generate), latent, {beside}) : generate;
 }
 
 Network TrainingRun::load_student(const std::string& stage) {

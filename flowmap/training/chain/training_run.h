@@ -12,6 +12,7 @@
 
 #include "data/stored_latents.h"
 #include "flowmap/training/batch_ahead.h"
+#include "flowmap/training/class_tokens.h"
 #include "flowmap/training/chain/latents.h"
 #include "flowmap/training/chain/run_context.h"
 #include "flowmap/training/chain/spaces.h"
@@ -69,7 +70,7 @@ class TrainingRun {
   Network load_teacher();
   VelocityNet guided(VelocityNet teacher) const;     // the teacher with the recipe's guidance
   // Samples from the guided teacher. `points`: number of points of the solver's grid. `work`, `sde`: as for velocity_generator().
-  LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, TeacherSolver solver = TeacherSolver::euler, std::shared_ptr<AdaptiveWork> work = {},
+  LatentGenerator teacher_generator(const Network& teacher, std::int64_t points, TeacherSolver solver = TeacherSolver::euler, std::shared_ptr<AdaptiveWork> work = {},
                                     const SdeConfig& sde = {}) const;
   Network load_student(const std::string& stage);     // averaged weights
   // Samples from a loaded flow map in this number of calls, with the sampler for its trained jumps.
@@ -87,6 +88,8 @@ class TrainingRun {
   // Returns checksums of all inputs of a flow map's training from this stage: {"encoder", "1a2b3c4d"}, and so on for statistics, latents, start, teacher.
   std::vector<std::pair<std::string, std::string>> sources_of_flow_map(const std::string& start, bool taught);
   Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalized latents and labels of a step
+  // Batches have class tokens from now on (Batch::beside), for a teacher with this many numbers of them. Encodes the missing ones first.
+  void open_class_tokens(std::int64_t numbers);
   std::int64_t sampling_batch() const;              // number of samples to generate at a time, from the size of the network
   double latent_shift() const { return shift_for_dimension(recipe_.latent_shape().numel()); }
 
@@ -115,6 +118,7 @@ class TrainingRun {
   void check_given_files();
   void warn_of_unused_weights() const;
   void check_given_weights();
+  void check_teacher(const Network& teacher);
   void check_sources() const;
   void check_test_split(bool evaluated) const;
   double cache_bytes();
@@ -122,6 +126,7 @@ class TrainingRun {
   std::string usable_weights(const std::string& file) const;
   const LatentSet& latents();                       // the latents of all training images, in memory
   LatentSource& latent_source();
+  LatentSet take_latents(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t next);   // rows of the order of training, with class tokens if they are open
   std::unique_ptr<LatentSource> cached_latents();
   std::filesystem::path latents_folder() const;
   LatentCacheInfo cache_info();
@@ -129,10 +134,18 @@ class TrainingRun {
   void describe_samples(LatentCacheInfo& info);
   void read_given(std::int64_t first, std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block);
   void fill_cache();
+  // Writes the missing shards of a cache; read(first, count, block) calls block(i, set) with consecutive latents.
+  using ReadLatents = std::function<void(std::int64_t first, std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block)>;
+  void fill_cache(const std::filesystem::path& folder, const LatentCacheInfo& info, const ReadLatents& read);
+  std::filesystem::path class_tokens_folder() const;
+  LatentCoder class_token_coder();                  // ConfigError without recipe.class_token_weights
+  LatentCacheInfo class_tokens_info(const LatentCoder& coder);
+  void fill_class_tokens();
+  void check_class_tokens(std::int64_t numbers);    // ConfigError unless the run can encode them, of this size
   void check_given_latents(const LatentCoder& coder) const;
   const StoredLatents& given_latents();             // of recipe.latents.given
   void compute_stats(const std::filesystem::path& file);
-  void check_data_of(const LatentCacheInfo& info);
+  void check_data_of(const LatentCacheInfo& info, const std::filesystem::path& folder);
   void check_data_of_stats(const std::filesystem::path& file) const;
   bool only_reads() const { return context_.only_reads; }
   std::function<void(std::int64_t)> encoding_progress(std::int64_t total);
@@ -164,7 +177,8 @@ class TrainingRun {
   std::set<std::string> said_loaded_;
   LatentSet latents_;
   std::unique_ptr<const StoredLatents> given_latents_;
-  std::unique_ptr<LatentSource> source_;
+  std::unique_ptr<LatentSource> source_, class_tokens_;      // of the same samples in the same order
+  std::shared_ptr<const Dinov2Features> class_token_encoder_;
   std::unique_ptr<BatchAhead<LatentSet>> latents_ahead_;       // prefetches in the order that ahead_seed_ gives
   std::uint64_t ahead_seed_ = 0;
   LatentSpace batch_space_;                         // the space in which batches are normalized
