@@ -156,7 +156,7 @@ int ablate(AblateConfig& config, Context& context) {
   if (comparison(config) == "latents") return compare_latents(config, context, fresh);
   TrainingRun run(config.recipe, run_context(context));
   const std::vector<std::int64_t> all = seeds(config);
-  const ObjectiveChoice objectives = chosen_objectives(config, run.has_teacher());
+  const ObjectiveChoice objectives = chosen_objectives(config, run.has_teacher(), comparison(config) == "objective" && run.has_joint_teacher());
   if (config.trial < 0)
     for (const auto& [name, why] : objectives.left_out) context.log.warning("{} is left out: {}", name, why);
   Findings f{.what = comparison(config), .subtitle = {}, .variants = variants(config, objectives.names), .trials = {}, .in_plane = run.recipe().in_plane(), .calls = {}, .busy = {}};
@@ -167,6 +167,7 @@ int ablate(AblateConfig& config, Context& context) {
 
   run.need_folder();
   run.preflight();
+  if (f.what == "lambda") refuse_joint_teacher(run);
   run.prepare_stats();
   if (f.what == "lambda" && train_poor_teacher(run, config, f, fresh) == Outcome::stopped) return exit_code::stopped_early;
   measure_and_equalise(run, config, f, all);

@@ -17,7 +17,8 @@ using VelocitySource = std::function<Tensor(const PathBatch&)>;
 VelocitySource one_point();
 VelocitySource teacher(VelocityNet v);
 // A teacher of rows (z | k), (B, numbers of z and k). k_t = (1-t) k + t noise, with PathBatch::beside and its noise. The mean of w over k_t given z_t
-// is the velocity of z alone (the tower property), so a network of z learns the same as from a teacher of z. Error if the batch has no k.
+// and the label is the velocity of z alone (the tower property), so a network of z learns the same as from a teacher of z. With guidance this holds only where
+// k says nothing about the label: of v(null) the mean is taken over the k of this label, not of all. Error if the batch has no k.
 VelocitySource joint_teacher(VelocityNet rows);
 VelocitySource blend(double lambda, VelocitySource teacher);       // with lambda 0 or 1 only one term is computed
 

@@ -69,10 +69,7 @@ void check(const std::string& name, const LoopConfig& loop, const FlowParts& par
   if (!parts.objective.loss || !parts.objective.draw) throw missing("a loss", "objective");
   if (!parts.batch) throw missing(needs.data ? "data" : "labels and draws", "batch");
   if (needs.teacher && !parts.teacher) throw missing("a teacher", "teacher");
-  if (needs.teacher_of_z && parts.beside > 0)
-    throw ConfigError(fmt::format("{}: its objective calls the teacher at points of its own, and this teacher (REG) needs the class token of an image there, which is only known "
-                                  "on the path of the data: train with mean_flow or another objective that takes the teacher as its velocity, or give a SiT or REPA as "
-                                  "the teacher", name));
+  check_teacher_of_rows(name, needs, parts.beside);
   if (needs.velocity && !parts.velocity) throw missing("a source of velocities", "velocity");
   if (!needs.data && parts.shape.rank() == 0) throw missing("the shape of a sample", "shape");
   check_groups(name, loop, needs.group, 1);
@@ -104,6 +101,13 @@ FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts) 
       },
       [shared](const Drawn& drawn) { return as_step(shared->parts.objective.loss(shared->nets, drawn)); });
   return out;
+}
+
+void check_teacher_of_rows(const std::string& name, const Needs& needs, std::int64_t beside) {
+  if (needs.teacher_of_z && beside > 0)
+    throw ConfigError(fmt::format("{}: its objective calls the teacher at points of its own, and this teacher (REG) needs the class token of an image there, which is only known "
+                                  "on the path of the data: train with mean_flow or another objective that takes the teacher as its velocity, or give a SiT or REPA as "
+                                  "the teacher", name));
 }
 
 void check_groups(const std::string& name, const LoopConfig& loop, std::int64_t group, int ranks) {

@@ -37,6 +37,9 @@ struct FlowStage {
 // use a teacher of rows (z | k), or if its settings do not fit the number of steps.
 FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts);
 
+// ConfigError if the objective calls the teacher where only z is known, and the teacher is one of rows (z | k). `beside`: as FlowParts::beside.
+void check_teacher_of_rows(const std::string& name, const Needs& needs, std::int64_t beside);
+
 // ConfigError unless the parts of a batch, on this number of ranks, are whole groups of `group` rows (Needs::group). `name`: the stage's name, for the message.
 void check_groups(const std::string& name, const LoopConfig& loop, std::int64_t group, int ranks);
 

@@ -19,21 +19,25 @@ namespace {
 constexpr std::int64_t input_side = 224;
 constexpr double position_offset = 0.1;
 constexpr const char* position_name = "embeddings.position_embeddings";
-constexpr const char* published_file = "dinov2_vitl14_pretrain.pth";
 
-Weights loaded(const std::string& where, const Warn& warn) {
+// "FD-DINOv2 uses dinov2_vitl14_pretrain.pth": the file that messages recommend.
+std::string wanted_file(Dinov2Positions how) {
+  return how == Dinov2Positions::meta ? "FD-DINOv2 uses dinov2_vitl14_pretrain.pth" : "REG uses dinov2_vitb14_pretrain.pth";
+}
+
+Weights loaded(const std::string& where, const Warn& warn, Dinov2Positions how) {
   try {
     return load_part(where, weights_part::encoder, warn, true);
   } catch (const FileError& e) {
-    throw FileError(fmt::format("{}; FD-DINOv2 is read from {} of facebookresearch/dinov2", e.what(), published_file));
+    throw FileError(fmt::format("{}; {} of facebookresearch/dinov2", e.what(), wanted_file(how)));
   }
 }
 
 // The published size of this width: S, B or L.
-std::string size_of_width(const Weights& weights, std::int64_t width) {
+std::string size_of_width(const Weights& weights, std::int64_t width, Dinov2Positions how) {
   for (const char* size : {"S", "B", "L"})
     if (dinov2(size).width == width) return size;
-  throw FileError(fmt::format("{}: width {} is not that of DINOv2 S, B or L (384, 768, 1024); FD-DINOv2 uses {}", weights.file.string(), width, published_file));
+  throw FileError(fmt::format("{}: width {} is not that of DINOv2 S, B or L (384, 768, 1024); {}", weights.file.string(), width, wanted_file(how)));
 }
 
 VitEncoderConfig config_of(const std::string& size) {
@@ -77,17 +81,17 @@ Tensor Dinov2Features::operator()(const Tensor& images) const {
 }
 
 Dinov2Features load_dinov2_features(const std::string& where, const Warn& warn, Dinov2Positions how) {
-  Weights weights = loaded(where, warn);
+  Weights weights = loaded(where, warn, how);
   const std::string file = weights.file.string();
   if (find_tensor(weights, "embeddings.register_tokens") != nullptr)
-    throw FileError(fmt::format("{}: a DINOv2 with registers; FD-DINOv2 uses the one without, {}", file, published_file));
+    throw FileError(fmt::format("{}: a DINOv2 with registers; {}, which has none", file, wanted_file(how)));
   const Tensor* positions = find_tensor(weights, position_name);
   if (positions == nullptr || positions->rank() != 3)
-    throw FileError(fmt::format("{}: {} (pos_embed in Meta's file) is missing, or has not 3 dimensions; FD-DINOv2 uses {}", file, position_name, published_file));
-  const std::string size = size_of_width(weights, positions->dim(2));
+    throw FileError(fmt::format("{}: {} (pos_embed in Meta's file) is missing, or has not 3 dimensions; {}", file, position_name, wanted_file(how)));
+  const std::string size = size_of_width(weights, positions->dim(2), how);
   const VitEncoderConfig published = dinov2(size), config = config_of(size);
   if (positions->dim(1) != published.positions())
-    throw FileError(fmt::format("{}: {} has {} positions, but {} has {}", file, position_name, positions->dim(1), published_file, published.positions()));
+    throw FileError(fmt::format("{}: {} has {} positions, but DINOv2's files have {}; {}", file, position_name, positions->dim(1), published.positions(), wanted_file(how)));
   for (auto& [name, t] : weights.tensors) t = name == position_name ? dinov2_positions(t, config.grid(), how) : t.to(DType::f32);
   Dinov2Features out{fmt::format("dinov2_vit{}14", static_cast<char>(size[0] - 'A' + 'a')), without_values(config)};
   try {

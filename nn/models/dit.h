@@ -42,7 +42,7 @@ struct DitConfig {
   bool learn_sigma = false;
   // With mean_flow: no r_embedder; T embeds both times. Not a key either: for files of early versions of MeanFlow's PyTorch code.
   bool shared_times = false;
-  // Numbers of REG's class token, 768 in published files; 0: none. Not a key: trainings have no class tokens of their images.
+  // Numbers of REG's class token, 768 in published files; 0: none. Not a key: it follows from the weights, and no network with one is trained here.
   std::int64_t class_token = 0;
 
   template <class V> void visit(V&& v) {

@@ -64,7 +64,11 @@ nlohmann::json made_from(const fs::path& training) {
 TEST_CASE("ablate compares all objectives that a run can train and gives a reason for each other one") {
   AblateConfig c = config();
   c.steps = 40;
-  const ObjectiveChoice with = chosen_objectives(c, true), without = chosen_objectives(c, false);
+  const ObjectiveChoice with = chosen_objectives(c, true), without = chosen_objectives(c, false), of_reg = chosen_objectives(c, true, true);
+  std::vector<std::string> not_by_reg;
+  for (const auto& [name, why] : of_reg.left_out)
+    if (has(why, "the run's teacher is a REG")) not_by_reg.push_back(name);
+  CHECK(not_by_reg == std::vector<std::string>{"cd", "lmd", "ctm"});
   for (const ObjectiveChoice& choice : {with, without}) {
     CHECK(choice.names.size() + choice.left_out.size() == objective_names().size());
     for (const auto& entry : choice.left_out) CHECK_MESSAGE(!entry.second.empty(), entry.first);

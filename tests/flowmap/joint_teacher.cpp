@@ -134,6 +134,8 @@ TEST_CASE("objectives that call the teacher where no k is known refuse it; the o
   }
   LoopConfig loop;
   loop.steps = 1, loop.batch = 4;
+  CHECK_NOTHROW(check_teacher_of_rows("map", {.teacher_of_z = true}, 0));
+  CHECK_NOTHROW(check_teacher_of_rows("map", {.teacher = true}, 2));
   const auto problem = [&](const std::string& name) {
     ObjectiveConfig config;
     config.name = name;

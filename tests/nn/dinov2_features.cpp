@@ -110,7 +110,7 @@ TEST_CASE("the features of dinov2_vits14 are those of Meta's module, in f64 and 
 }
 
 TEST_CASE("files of other models are refused by name") {
-  CHECK(has(problem_of(meta_file(4, 1)), "with registers; FD-DINOv2 uses the one without, dinov2_vitl14_pretrain.pth"));
+  CHECK(has(problem_of(meta_file(4, 1)), "with registers; FD-DINOv2 uses dinov2_vitl14_pretrain.pth, which has none"));
   CHECK(has(problem_of(meta_file(0, 1)), "missing: encoder.layer.{1-11}.norm1.weight"));
   NamedTensors wide = meta_file(0, 1);
   for (auto& [name, t] : wide)
@@ -118,5 +118,5 @@ TEST_CASE("files of other models are refused by name") {
   CHECK(has(problem_of(wide), "width 1536 is not that of DINOv2 S, B or L"));
   for (auto& [name, t] : wide)
     if (name == "pos_embed") t = Tensor::zeros({1, 257, 384});
-  CHECK(has(problem_of(wide), "has 257 positions, but dinov2_vitl14_pretrain.pth has 1370"));
+  CHECK(has(problem_of(wide), "has 257 positions, but DINOv2's files have 1370; FD-DINOv2 uses dinov2_vitl14_pretrain.pth"));
 }

@@ -122,15 +122,15 @@ std::string Identity::key() const { return fmt::format("{:016x}", hashed(text())
 
 Identity identity(TrainingRun& run, const Variant& variant, std::int64_t seed) {
   Identity out;
-  bool taught = false;
+  bool taught = false, on_data = false;
   std::string prefix;
   for (const Recipe& part : variant.parts()) {
     add_config(out, part, variant.part, prefix);
-    taught = taught || variant.stage().is_taught(part);
+    if (variant.stage().is_taught(part)) taught = true, on_data = on_data || variant.stage().objective_in(part).needs.data;
     prefix = "then ";
   }
   out.lines.push_back(fmt::format("seed = {}", seed));
-  for (const auto& [name, sum] : run.sources_of_flow_map(variant.start, taught)) out.lines.push_back(fmt::format("{} = {}", name, sum));
+  for (const auto& [name, sum] : run.sources_of_flow_map(variant.start, taught, on_data)) out.lines.push_back(fmt::format("{} = {}", name, sum));
   out.lines.push_back("build = " + run.context().build);
   return out;
 }

@@ -8,7 +8,6 @@
 #include "flowmap/bias_variance.h"
 #include "flowmap/training/chain/evaluation.h"
 #include "flowmap/training/chain/plane_run.h"
-#include "flowmap/training/joint_generator.h"
 #include "flowmap/velocity.h"
 #include "nn/config/toml_text.h"
 #include "tensor/error.h"
@@ -70,9 +69,6 @@ class Terms {
     const Place& place = place_of(v, seed);
     TrainingRun& taught = run_of_(v);
     const Network teacher = taught.load_teacher();
-    if (numbers_beside(teacher) > 0)
-      throw ConfigError(fmt::format("--what lambda compares the teacher's velocity of the latents with the true one, and {} is a REG, whose velocity also takes a class "
-                                    "token: give a SiT or REPA as teacher_weights", taught.recipe().teacher_weights));
     const BiasVariance b = bias_variance(known_ ? student.in_f64().u() : student.u(), place.p, place.v,
                                          taught.guided(known_ ? teacher.in_f64().v() : teacher.v()), place.map);
     return {b.noise, b.variance(lambda), b.bias(lambda), b.own};
@@ -220,6 +216,12 @@ Variant poor_teacher(const AblateConfig& c) {
   Variant v{.name = "poor-teacher", .start = "random", .recipe = c.recipe, .part = stage_name::fm};
   stretch(v.recipe.fm.loop, std::max<std::int64_t>(1, std::llround(c.poor_share * static_cast<double>(steps))));
   return v;
+}
+
+void refuse_joint_teacher(TrainingRun& run) {
+  if (run.has_joint_teacher())
+    throw ConfigError(fmt::format("--what lambda compares the teacher's velocity of the latents with the true one, and {} is a REG, whose velocity also takes a class "
+                                  "token: give a SiT or REPA as teacher_weights", run.recipe().teacher_weights));
 }
 
 void use_poor_teacher(std::vector<Variant>& list, const std::string& weights) {

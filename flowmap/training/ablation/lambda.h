@@ -23,6 +23,9 @@ std::vector<Variant> lambda_variants(const AblateConfig& config);
 // Returns the training of the poor teacher: the stage fm with `poor_share` of its steps. ConfigError if fm.loop.steps is 0.
 Variant poor_teacher(const AblateConfig& config);
 
+// ConfigError if the run's teacher is a REG, whose velocity is not one of the latents alone.
+void refuse_joint_teacher(TrainingRun& run);
+
 // Sets the weights (a file, or FOLDER:ema) of the poor teacher in the variants that learn from it.
 void use_poor_teacher(std::vector<Variant>& list, const std::string& weights);
 

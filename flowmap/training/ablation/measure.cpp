@@ -30,7 +30,7 @@ double relative_error(const Tensor& a, const Tensor& exact) {
 
 // Returns the teacher's velocity, or an empty function if the stage's objective needs no teacher.
 TeacherVelocity teacher_of(const StageSpec& stage, const Recipe& recipe, Subject& subject) {
-  return stage.is_taught(recipe) ? subject.velocity(recipe) : TeacherVelocity();
+  return stage.is_taught(recipe) ? subject.velocity(recipe, stage.objective_in(recipe).needs.data) : TeacherVelocity();
 }
 
 // Measures the errors of the variant's target and derivative, compared with f64.

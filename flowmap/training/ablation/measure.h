@@ -23,7 +23,8 @@ class Subject {
  public:
   virtual ~Subject() = default;
   virtual Network student(const std::string& start) = 0;
-  virtual TeacherVelocity velocity(const Recipe& recipe) = 0;  // the velocity of the recipe's teacher, with the recipe's guidance
+  // The velocity of the recipe's teacher, with the recipe's guidance. `on_data`: batches must hold what it takes beside latents.
+  virtual TeacherVelocity velocity(const Recipe& recipe, bool on_data) = 0;
   virtual Batch batch(std::int64_t rows, std::uint64_t seed) = 0;
 };
 

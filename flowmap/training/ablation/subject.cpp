@@ -16,11 +16,11 @@ class TrainedSubject : public Subject {
     if (!found) found = run_.start_of_flow_map(start);
     return found;
   }
-  TeacherVelocity velocity(const Recipe& recipe) override {
+  TeacherVelocity velocity(const Recipe& recipe, bool on_data) override {
     Network& teacher = teachers_[recipe.teacher_weights];
     if (!teacher) teacher = recipe.teacher_weights == run_.recipe().teacher_weights ? run_.load_teacher() : loaded(recipe);
     const auto [v, beside] = teacher_velocity(teacher, recipe.latent_shape());
-    if (beside > 0) run_.open_class_tokens(beside);
+    if (beside > 0 && on_data) run_.open_class_tokens(beside);
     return {guided(v, recipe.guidance, recipe.classes, recipe.guided_times()), beside};
   }
   Batch batch(std::int64_t rows, std::uint64_t seed) override { return run_.flow_batch({0, 0, rows}, rows, seed); }
@@ -59,7 +59,7 @@ class UntrainedSubject : public Subject {
   }
 
   Network student(const std::string&) override { return student_; }
-  TeacherVelocity velocity(const Recipe& recipe) override { return {guided(teacher_.v(), recipe.guidance, recipe_.classes, recipe.guided_times())}; }
+  TeacherVelocity velocity(const Recipe& recipe, bool) override { return {guided(teacher_.v(), recipe.guidance, recipe_.classes, recipe.guided_times())}; }
   Batch batch(std::int64_t rows, std::uint64_t seed) override { return random_batch(recipe_, rows, seed); }
 
  private:

@@ -57,7 +57,7 @@ std::vector<Variant> objective_variants(const AblateConfig& c, const std::vector
 }
 
 // The reason why this run cannot train the objective of the recipe's map stage; empty if it can.
-std::string what_is_missing(Recipe recipe, bool has_teacher) {
+std::string what_is_missing(Recipe recipe, bool has_teacher, bool joint) {
   const StageSpec& stage = stage_named(stage_name::map);
   try {
     recipe.resolve();
@@ -66,7 +66,7 @@ std::string what_is_missing(Recipe recipe, bool has_teacher) {
     return e.what();
   }
   if (stage.is_taught(recipe) && !has_teacher) return fmt::format("it learns from a teacher, and this run has none: `flowmap_train {}` trains it", stage_that_makes(Makes::teacher).name);
-  return "";
+  return joint && stage.objective_in(recipe).needs.teacher_of_z ? "it calls the teacher where no class token is known, and the run's teacher is a REG" : "";
 }
 
 std::string derivative_text(const DerivativeConfig& d) { return d.kind == "jvp" ? "jvp" : fmt::format("{}, step {:g}", d.kind, d.delta); }
@@ -207,7 +207,7 @@ std::string comparison(const AblateConfig& config) {
   return config.vary.empty() ? "derivative" : "none";
 }
 
-ObjectiveChoice chosen_objectives(const AblateConfig& config, bool has_teacher) {
+ObjectiveChoice chosen_objectives(const AblateConfig& config, bool has_teacher, bool joint) {
   ObjectiveChoice out;
   if (comparison(config) != "objective") return out;
   const std::vector<std::string> known = objective_names();
@@ -225,7 +225,7 @@ ObjectiveChoice chosen_objectives(const AblateConfig& config, bool has_teacher) 
     if (std::find(out.names.begin(), out.names.end(), name) != out.names.end())
       throw ConfigError(fmt::format("--objectives {}: '{}' occurs twice; give each once", config.objectives, name));
     recipe.map.objective.name = name;
-    const std::string missing = what_is_missing(recipe, has_teacher);
+    const std::string missing = what_is_missing(recipe, has_teacher, joint);
     if (missing.empty()) out.names.push_back(name);
     else if (all) out.left_out.emplace_back(name, missing);
     else throw ConfigError(fmt::format("--objectives {}: {}: {}", config.objectives, name, missing));

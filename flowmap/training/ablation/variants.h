@@ -86,9 +86,9 @@ struct ObjectiveChoice {
   std::vector<std::pair<std::string, std::string>> left_out;       // name, and why
 };
 
-// The recipe must be resolved. `has_teacher`: whether the run has a teacher. ConfigError if a name is unknown, is given twice, or names an objective that
+// The recipe must be resolved. `has_teacher`: whether the run has a teacher; `joint`: and it is a REG, which some objectives cannot use. ConfigError if a name is unknown, is given twice, or names an objective that
 // this run cannot train, and if neither --steps nor the recipe gives a number of steps.
-ObjectiveChoice chosen_objectives(const AblateConfig& config, bool has_teacher);
+ObjectiveChoice chosen_objectives(const AblateConfig& config, bool has_teacher, bool joint = false);
 
 // The recipe must be resolved. `objectives`: the names to compare with --what objective. ConfigError if --vary has an unknown key, a key that training
 // from the run's checkpoints does not read, or a bad value.

@@ -10,6 +10,7 @@
 #include "flowmap/training/chain/training_run.h"
 #include "flowmap/training/joint_generator.h"
 #include "flowmap/training/limits.h"
+#include "flowmap/training/stage.h"
 #include "nn/models/published_weights.h"
 #include "nn/training/parallel.h"
 #include "nn/training/ranks.h"
@@ -91,27 +92,29 @@ void TrainingRun::check_sources() const {
 }
 
 // Reads the files that only a later stage needs, compares them with the recipe, and releases them.
-void TrainingRun::check_given_weights() {
+void TrainingRun::check_given_weights(const std::vector<const StageSpec*>& stages) {
   const auto exists = [](const std::string& file) { return !file.empty() && std::filesystem::exists(weights_and_part(file).first); };
   run_space().check_given();
   if (exists(recipe_.judge_weights)) check_given_judge(*this);
   if (exists(file_of_features(recipe_))) open_features(*this);
   if (exists(recipe_.teacher_weights)) {
     const Network teacher = load_teacher();
-    if (recipe_.class_token_weights.empty() || exists(recipe_.class_token_weights)) check_teacher(teacher);        // else: a dry run, without the file
+    if (recipe_.class_token_weights.empty() || exists(recipe_.class_token_weights)) check_teacher(teacher, stages);        // else: a dry run, without the file
   }
   if (exists(recipe_.stats_file)) given_stats();
 }
 
-// A REG needs class tokens in each stage on data that it teaches.
-void TrainingRun::check_teacher(const Network& teacher) {
+// A REG cannot teach every objective, and needs class tokens in each stage on data that it teaches.
+void TrainingRun::check_teacher(const Network& teacher, const std::vector<const StageSpec*>& stages) {
   const std::int64_t numbers = numbers_beside(teacher);
-  if (numbers == 0) return;
-  for (const StageSpec& s : stage_table())
-    if (s.steps(recipe_) > 0 && s.is_taught(recipe_) && s.objective_in(recipe_).needs.data) {
-      check_class_tokens(numbers);
-      return class_token_encoder_.reset();
+  bool on_data = false;
+  for (const StageSpec* s : stages)
+    if (numbers > 0 && s->is_taught(recipe_)) {
+      const Needs needs = s->objective_in(recipe_).needs;
+      check_teacher_of_rows(s->name, needs, numbers);
+      on_data = on_data || needs.data;
     }
+  if (on_data) check_class_tokens(numbers);
 }
 
 // The test split is needed at the end of the judge's training, to measure its accuracy, and in evaluations, as the reference.
@@ -142,7 +145,7 @@ void TrainingRun::preflight() {
   const std::vector<const StageSpec*> stages = planned_stages(recipe_, context_, root_);
   if (pipeline) check_sources();
   if (stages.empty() && !encodes) return;
-  if (pipeline && at_hand) check_given_weights();
+  if (pipeline && at_hand) check_given_weights(stages);
   const bool evaluated = ablation || (pipeline && !recipe_.in_plane() && has_features(recipe_));
   if (at_hand && (evaluated || context_.command == stage_name::judge)) check_test_split(evaluated);
 
@@ -163,6 +166,11 @@ void TrainingRun::preflight() {
   std::string disk = disk_problem(recipe_, stages, root_);
   if (encodes || (pipeline && lacks_cached_latents()))
     if (const std::string p = beyond_disk(cache_bytes(), latents_folder(), "latents of the images need", "free space, or choose another --latents-folder");
+        !p.empty())
+      disk = p;
+  const auto takes_tokens = [&](const StageSpec* s) { return s->is_taught(recipe_) && s->objective_in(recipe_).needs.data; };
+  if (at_hand && (encodes || std::any_of(stages.begin(), stages.end(), takes_tokens)))
+    if (const std::string p = beyond_disk(class_token_bytes(), class_tokens_folder(), "class tokens of the images need", "free space, or choose another --latents-folder");
         !p.empty())
       disk = p;
   if (dry && !disk.empty()) problems.push_back(disk);

@@ -42,6 +42,7 @@ std::vector<std::string> entries_unread(const StageSpec& stage) {
   for (const StageSpec& other : stage_table())
     if (other.loop != nullptr && std::string_view(other.name) != stage.name && !(on_latents && other.makes == Makes::autoencoder)) names.emplace_back(other.name);
   if (stage.makes != Makes::flow_map) names.emplace_back("teacher_weights");
+  if (stage.makes != Makes::flow_map && stage.makes != Makes::latents) names.emplace_back("class_token_weights");
   if (!generator) {
     append(names, {"network", "conditional", "guidance", "guidance_from", "guidance_to", "compat", "dit_size"});
     NetworkConfig network;

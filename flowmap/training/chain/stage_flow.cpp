@@ -93,7 +93,11 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   stage.remark = parts.objective.remark;
   if (spec.mean_flow != nullptr) stage.remark = remark_of((training.recipe.*spec.mean_flow).objective);
   const bool with_tokens = on_data && parts.beside > 0;
-  if (with_tokens) check_class_tokens(parts.beside);
+  if (with_tokens) {
+    check_class_tokens(parts.beside);
+    if (recipe_.guidance != 1)
+      context_.log.warning("guidance of a REG at the class token of each image is weaker than in its samples, because the token also tells the class (docs/published_weights.md)");
+  }
   if (on_data) {
     stage.prepare = [&] {
       latent_source();
@@ -102,7 +106,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
     stage.made_from = sources_of_latents();
     if (!stats_.defined()) stage.made_from.emplace_back("statistics", "none");         // so that a resumed training cannot turn statistics on
   }
-  if (with_tokens) stage.made_from.push_back(class_token_coder().encoder().front());
+  if (with_tokens) stage.made_from.emplace_back("class tokens", class_tokens_id());
   if (taught) {
     stage.made_from.emplace_back("teacher", checksum(teacher.state()));
     stage.made_from.emplace_back("guidance", guidance_text(recipe_));               // checkpoints of older versions have no such entry, and resume
@@ -160,7 +164,7 @@ Network TrainingRun::start_of_flow_map(const std::string& stage) {
   return network;
 }
 
-std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_map(const std::string& start, bool taught) {
+std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_map(const std::string& start, bool taught, bool on_data) {
   prepare_stats();
   Checksums out = sources_of_latents();
   out.emplace_back("latents", data_checksum());
@@ -170,7 +174,7 @@ std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_ma
   if (!taught) return out;
   const Network network = load_teacher();
   out.emplace_back("teacher", checksum(network.state()));
-  if (numbers_beside(network) > 0) out.push_back(class_token_coder().encoder().front());
+  if (on_data && numbers_beside(network) > 0) out.emplace_back("class tokens", class_tokens_id());
   return out;
 }
 

@@ -142,6 +142,7 @@ LatentCacheInfo TrainingRun::cache_info() {
 
 void TrainingRun::encode_latents() {
   refuse_init_from(stage_name::encode);
+  if (!recipe_.class_token_weights.empty() && !context_.launch.fresh) check_class_tokens(0);
   context_.ranks.only_first([&] { fill_cache(); });
   if (recipe_.class_token_weights.empty()) return;
   context_.ranks.only_first([&] {

@@ -68,6 +68,7 @@ class TrainingRun {
   bool has_decoder() const;                         // or its space needs none
   bool has_teacher() const { return is_available(stage_that_makes(Makes::teacher)); }
   Network load_teacher();
+  bool has_joint_teacher();                         // a given file that exists, of a network that moves a second variable with the latent (REG)
   VelocityNet guided(VelocityNet teacher) const;     // the teacher with the recipe's guidance
   // Samples from the guided teacher. `points`: number of points of the solver's grid. `work`, `sde`: as for velocity_generator().
   LatentGenerator teacher_generator(const Network& teacher, std::int64_t points, TeacherSolver solver = TeacherSolver::euler, std::shared_ptr<AdaptiveWork> work = {},
@@ -86,7 +87,7 @@ class TrainingRun {
   // Returns a flow map for training whose initial weights are the averaged weights of that stage; "random": random initial values.
   Network start_of_flow_map(const std::string& stage);
   // Returns checksums of all inputs of a flow map's training from this stage: {"encoder", "1a2b3c4d"}, and so on for statistics, latents, start, teacher.
-  std::vector<std::pair<std::string, std::string>> sources_of_flow_map(const std::string& start, bool taught);
+  std::vector<std::pair<std::string, std::string>> sources_of_flow_map(const std::string& start, bool taught, bool on_data);
   Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalized latents and labels of a step
   // Batches have class tokens from now on (Batch::beside), for a teacher with this many numbers of them. Encodes the missing ones first.
   void open_class_tokens(std::int64_t numbers);
@@ -117,8 +118,8 @@ class TrainingRun {
   void compare_with_run() const;
   void check_given_files();
   void warn_of_unused_weights() const;
-  void check_given_weights();
-  void check_teacher(const Network& teacher);
+  void check_given_weights(const std::vector<const StageSpec*>& stages);
+  void check_teacher(const Network& teacher, const std::vector<const StageSpec*>& stages);
   void check_sources() const;
   void check_test_split(bool evaluated) const;
   double cache_bytes();
@@ -138,10 +139,14 @@ class TrainingRun {
   using ReadLatents = std::function<void(std::int64_t first, std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block)>;
   void fill_cache(const std::filesystem::path& folder, const LatentCacheInfo& info, const ReadLatents& read);
   std::filesystem::path class_tokens_folder() const;
-  LatentCoder class_token_coder();                  // ConfigError without recipe.class_token_weights
+  LatentCoder class_token_coder();                  // loads its network anew. ConfigError without recipe.class_token_weights
+  const std::string& class_tokens_id();             // checksum and preprocessing of that network
   LatentCacheInfo class_tokens_info(const LatentCoder& coder);
   void fill_class_tokens();
-  void check_class_tokens(std::int64_t numbers);    // ConfigError unless the run can encode them, of this size
+  double class_token_bytes();                       // that the cache still needs, about
+  void check_class_tokens(std::int64_t numbers);    // ConfigError unless the run can encode them, of this size (0: of any)
+  void check_class_tokens_of(const LatentCacheInfo& info);
+  void refuse_latents_of_other_pixels();
   void check_given_latents(const LatentCoder& coder) const;
   const StoredLatents& given_latents();             // of recipe.latents.given
   void compute_stats(const std::filesystem::path& file);
@@ -178,7 +183,7 @@ class TrainingRun {
   LatentSet latents_;
   std::unique_ptr<const StoredLatents> given_latents_;
   std::unique_ptr<LatentSource> source_, class_tokens_;      // of the same samples in the same order
-  std::shared_ptr<const Dinov2Features> class_token_encoder_;
+  std::string class_tokens_id_;
   std::unique_ptr<BatchAhead<LatentSet>> latents_ahead_;       // prefetches in the order that ahead_seed_ gives
   std::uint64_t ahead_seed_ = 0;
   LatentSpace batch_space_;                         // the space in which batches are normalized
