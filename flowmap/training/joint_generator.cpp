@@ -5,7 +5,6 @@
 #include "autodiff/rules/linear.h"
 #include "flowmap/path.h"
 #include "flowmap/row_noise.h"
-#include "nn/models/dit.h"
 #include "tensor/ops/copy.h"
 
 namespace fm {
@@ -18,19 +17,10 @@ VelocityNet on_joined_rows(JointVelocityNet net, Shape z, Shape k) {
   };
 }
 
-std::int64_t numbers_beside(const Network& network) {
-  const auto model = network.as<Dit>();
-  return model ? model->config.class_token : 0;
-}
-
 TeacherVelocity teacher_velocity(const Network& network, const Shape& z) {
-  const std::int64_t numbers = numbers_beside(network);
+  const std::int64_t numbers = network.beside();
   if (numbers == 0) return {network.v()};
-  const auto both = [model = network.as<Dit>()](const Var& latent, const Var& k, const Var& t, const Labels& y) {
-    JointVelocity v = model->joint(latent, k, t, y);
-    return std::pair(std::move(v.latent), std::move(v.class_token));
-  };
-  return {on_joined_rows(both, z, {numbers}), numbers};
+  return {on_joined_rows(network.joint(), z, {numbers}), numbers};
 }
 
 LatentGenerator first_of_joined(LatentGenerator joined, Shape z, Shape k) {

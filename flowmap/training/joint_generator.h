@@ -13,9 +13,6 @@
 
 namespace fm {
 
-// (z, k, t, y) -> velocities of z and k, of their shapes.
-using JointVelocityNet = std::function<std::pair<Var, Var>(const Var& z, const Var& k, const Var& t, const Labels& y)>;
-
 // The velocity of rows (B, numbers of z and k). `z` and `k`: shapes of one sample.
 VelocityNet on_joined_rows(JointVelocityNet net, Shape z, Shape k);
 
@@ -25,7 +22,6 @@ struct TeacherVelocity {
   std::int64_t beside = 0;
 };
 TeacherVelocity teacher_velocity(const Network& network, const Shape& z);
-std::int64_t numbers_beside(const Network& network);       // of k; 0: the network moves z alone
 
 // A generator of z from one of joined rows: gives k noise of its own, N(0, I), and leaves its result out. The noise of a sample's k follows from that of
 // its z, so a sample is the same in any batch.

@@ -4,8 +4,10 @@
 //   (z, t, y) -> velocity, and with mean_flow (z, s, t, y) -> average velocity.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "flowmap/network.h"
@@ -22,6 +24,9 @@ concept Backbone = Module<M> && requires(const M& m, const Var& z, const Tensor&
   { m(z, z, z, labels) } -> std::same_as<Var>;
 };
 
+// (z, k, t, y) -> velocities of z and k, of their shapes.
+using JointVelocityNet = std::function<std::pair<Var, Var>(const Var& z, const Var& k, const Var& t, const Labels& y)>;
+
 // Copies of a Network share one model. clone() copies the model.
 class Network {
  public:
@@ -33,6 +38,9 @@ class Network {
   bool two_times() const { return held().two_times; }
   const VelocityNet& v() const { return held().v; }        // for a flow map it is v(z, t) = u(z, t, t)
   const FlowMapNet& u() const { return held().u; }         // for a velocity it is u(z, s, t) = v(z, t) for any s
+  // Numbers of a second variable k that a velocity moves together with z (config.class_token); 0: none. Above 0 v() is an error, and joint() takes its place.
+  std::int64_t beside() const { return held().beside; }
+  const JointVelocityNet& joint() const { return held().joint; }
 
   std::vector<NamedParameter> parameters() const { return held().parameters(); }
   StateDict state() const { return held().state(); }       // shares memory with the model
@@ -66,6 +74,8 @@ class Network {
     bool two_times = false;
     VelocityNet v;
     FlowMapNet u;
+    std::int64_t beside = 0;
+    JointVelocityNet joint;
   };
 
   template <Backbone M> struct Model : Held {
@@ -74,6 +84,14 @@ class Network {
       this->v = [own = model](const Var& z, const Var& t, const Labels& y) { return (*own)(z, t, y); };
       if (this->two_times) this->u = [own = model](const Var& z, const Var& s, const Var& t, const Labels& y) { return (*own)(z, s, t, y); };
       else this->u = [own = model](const Var& z, const Var&, const Var& t, const Labels& y) { return (*own)(z, t, y); };
+      if constexpr (requires(const Var& x, const Labels& y) { model->joint(x, x, x, y); })
+        if (model->config.class_token > 0) {
+          this->beside = model->config.class_token;
+          this->joint = [own = model](const Var& z, const Var& k, const Var& t, const Labels& y) {
+            auto [of_z, of_k] = own->joint(z, k, t, y);
+            return std::pair(std::move(of_z), std::move(of_k));
+          };
+        }
     }
     std::vector<NamedParameter> parameters() const override { return named_parameters(*model); }
     StateDict state() const override { return state_dict(*model); }

@@ -26,6 +26,17 @@ namespace {
 
 constexpr std::int64_t numbers = 384, images = 6;          // of DINOv2 S
 
+// DINOv2 S under Meta's names.
+NamedTensors dino_tensors() {
+  const ShapesOnly shapes;
+  VitEncoderConfig encoder = dinov2("S");
+  encoder.registers = 0, encoder.affine_norm = true;
+  NamedTensors blank, file;
+  for (const auto& [name, t] : state_dict(VitEncoder(encoder))) blank.emplace_back(name, t);
+  for (const auto& [name, t] : to_published_names(blank, "meta")) file.emplace_back(name, hash_fill(name, t.shape()));
+  return file;
+}
+
 struct Files {
   TempFolder folder;
   fs::path reg = folder / "reg.pt", dino = folder / "dinov2_vits14_pretrain.pth", recipe = folder / "recipe.toml";
@@ -34,14 +45,7 @@ struct Files {
     DitConfig c = small_sit();
     c.class_token = numbers;
     TorchWriter::write(reg, with_projectors(state_dict(random_sit(c, 4))), "ema");
-    VitEncoderConfig encoder = dinov2("S");
-    encoder.registers = 0, encoder.affine_norm = true;
-    NamedTensors blank, file;
-    const ShapesOnly shapes;
-    const VitEncoder net(encoder);
-    for (const auto& [name, t] : state_dict(net)) blank.emplace_back(name, t);
-    for (const auto& [name, t] : to_published_names(blank, "meta")) file.emplace_back(name, hash_fill(name, t.shape()));
-    TorchWriter::write(dino, file);
+    TorchWriter::write(dino, dino_tensors());
     write_atomically(recipe, "space = \"vae\"\nnetwork = \"sit\"\ndata = \"shapes?count=6,size=16,channels=3\"\nvae_weights = \"" + sit_stand_ins().vae.string() +
                                  "\"\nteacher_weights = \"" + reg.string() + "\"\nclass_token_weights = \"" + dino.string() + R"("
 guidance = 2.0
@@ -221,13 +225,13 @@ TEST_CASE("tokens of other images, of another network or without mirror images a
   changed("bicubic to 224", "nearest to 224");
   CHECK(has(problem([](Recipe&) {}), "nearest to 224 pixels, but this run's are "));
   write_atomically(index, text);
-  CHECK(has(problem([](Recipe& r) { r.latents.given = "vae-sd"; }), "latents of another program (vae-sd)"));
+  CHECK(has(problem([](Recipe& r) { r.latents.given = "vae-sd"; }, "cache"), "latents of another program (vae-sd)"));
   // A cache that was filled with them is refused after `given` is gone from the config.
   Here cache("cache", out);
   cache.run().encode_latents();
   const fs::path latents = out / "latents/index.json";
   auto own = nlohmann::json::parse(read_file(latents));
-  own["given"] = "vae-sd";
+  own["of"]["given"] = "vae-sd";
   write_atomically(latents, own.dump());
   CHECK(has(problem([](Recipe&) {}, "cache"), "latents of another program (vae-sd)"));
 }

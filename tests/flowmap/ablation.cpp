@@ -51,8 +51,8 @@ class Measured : public Subject {
     reset_parameters(*net, 1);
     return Network(net);
   }
-  VelocityNet velocity(const Recipe&) override {
-    return [](const Var& z, const Var&, const Labels&) { return passed().pass(z.dim(0), 100), z * 0.5; };
+  TeacherVelocity velocity(const Recipe&, bool) override {
+    return {[](const Var& z, const Var&, const Labels&) { return passed().pass(z.dim(0), 100), z * 0.5; }};
   }
   Batch batch(std::int64_t rows, std::uint64_t seed) override { return {random_normal({rows, 2}, {seed, 1}), {}, {seed, 0, consecutive(0, rows)}}; }
 };

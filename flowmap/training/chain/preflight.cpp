@@ -8,7 +8,6 @@
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/stages.h"
 #include "flowmap/training/chain/training_run.h"
-#include "flowmap/training/joint_generator.h"
 #include "flowmap/training/limits.h"
 #include "flowmap/training/stage.h"
 #include "nn/models/published_weights.h"
@@ -106,7 +105,7 @@ void TrainingRun::check_given_weights(const std::vector<const StageSpec*>& stage
 
 // A REG cannot teach every objective, and needs class tokens in each stage on data that it teaches.
 void TrainingRun::check_teacher(const Network& teacher, const std::vector<const StageSpec*>& stages) {
-  const std::int64_t numbers = numbers_beside(teacher);
+  const std::int64_t numbers = teacher.beside();
   bool on_data = false;
   for (const StageSpec* s : stages)
     if (numbers > 0 && s->is_taught(recipe_)) {

@@ -3,7 +3,6 @@
 //
 // Tokens and latents must be of the same pixels. The cache's index holds the fingerprint of the images, which is compared where the images are available.
 #include "flowmap/training/chain/training_run.h"
-#include "flowmap/training/joint_generator.h"
 #include "nn/models/published_weights.h"
 #include "nn/training/ranks.h"
 #include "tensor/narrow.h"
@@ -25,7 +24,7 @@ void add_tokens(LatentSet& set, const LatentSet& tokens, const std::filesystem::
 
 bool TrainingRun::has_joint_teacher() {
   const std::string& file = recipe_.teacher_weights;
-  return !file.empty() && std::filesystem::exists(weights_and_part(file).first) && numbers_beside(load_teacher()) > 0;
+  return !file.empty() && std::filesystem::exists(weights_and_part(file).first) && load_teacher().beside() > 0;
 }
 
 std::filesystem::path TrainingRun::class_tokens_folder() const {
@@ -60,7 +59,7 @@ void TrainingRun::check_class_tokens(std::int64_t numbers) {
     throw ConfigError(fmt::format("class_token_weights: REG takes the class tokens of images of {} pixels from a larger grid than 16 x 16 patches, which is not built: "
                                   "give a teacher without a class token, or images below {} pixels", recipe_.image_size, larger));
   refuse_latents_of_other_pixels();
-  if (const auto info = LatentCache::read_info(class_tokens_folder())) check_class_tokens_of(*info);
+  if (LatentCache::is_finished(class_tokens_folder())) check_class_tokens_of(LatentCache(class_tokens_folder()).info());
 }
 
 // Refuses latents that a token cannot be paired with: of another program, whose order and crops are unknown, and of crops that change with each visit.
@@ -127,7 +126,6 @@ void TrainingRun::open_class_tokens(std::int64_t numbers) {
     if (!LatentCache::is_finished(folder)) fill_class_tokens();
   });
   const auto cache = std::make_shared<const LatentCache>(folder);
-  check_class_tokens_of(cache->info());
   if (cache->count() != latent_source().count())
     throw ConfigError(fmt::format("{}: class tokens of {} images, but there are latents of {}: remove this folder, so that they are encoded again",
                                   folder.string(), cache->count(), latent_source().count()));

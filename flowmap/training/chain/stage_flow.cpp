@@ -174,7 +174,7 @@ std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_ma
   if (!taught) return out;
   const Network network = load_teacher();
   out.emplace_back("teacher", checksum(network.state()));
-  if (on_data && numbers_beside(network) > 0) out.emplace_back("class tokens", class_tokens_id());
+  if (on_data && network.beside() > 0) out.emplace_back("class tokens", class_tokens_id());
   return out;
 }
 

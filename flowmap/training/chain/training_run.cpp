@@ -303,7 +303,7 @@ Weights TrainingRun::generator_weights(const std::string& stage) {
 Network TrainingRun::loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage) {
   const LoadedFrom from(weights);
   const Network network = of_this_run(stage, [&] { return recipe_.network.load(two_times, std::move(weights)); });
-  const std::int64_t beside = numbers_beside(network);
+  const std::int64_t beside = network.beside();
   say_loaded(loaded_line(role, recipe_.network.size(two_times) + (beside > 0 ? fmt::format(", class token of {} numbers", beside) : ""), network.state(), from));
   return network;
 }
