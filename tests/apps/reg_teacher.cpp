@@ -145,8 +145,15 @@ TEST_CASE("a REG teaches: CMT, MFD on class tokens that are encoded once, and it
   r = train_reg("mfd", out);
   REQUIRE_MESSAGE(r.code == 0, r.err);
   CHECK_MESSAGE(has(r.err, "class tokens of 6 images, mirrored too, class token of dinov2_vits14, bicubic to 224 pixels"), r.err);
+  CHECK_MESSAGE(has(r.err, "guidance of a REG at the class token of each image is weaker"), r.err);
+  const auto made_from = nlohmann::json::parse(read_file(out / "mfd/checkpoints/step-00000002/state.json")).at("made_from");
+  CHECK(has(made_from.at("class tokens").get<std::string>(), " class token of dinov2_vits14, bicubic to 224 pixels"));
 
-  // The tokens are those of the images, in their order.
+  // The network has REG's positions, and its tokens are those of the images, in their order.
+  const StateDict weights = state_dict(load_class_token_encoder(files().dino.string(), {})->encoder);
+  const auto positions = std::find_if(weights.begin(), weights.end(), [](const auto& entry) { return has(entry.first, "position_embeddings"); });
+  REQUIRE(positions != weights.end());
+  CHECK(max_difference(positions->second, dinov2_positions(hash_fill("pos_embed", {1, 1370, numbers}), 16, Dinov2Positions::timm)) == 0);
   const LatentCache cache(tokens);
   CHECK(cache.info().latent == Shape{numbers, 1, 1});
   const Tensor wanted = tokens_of_images(false), mirrored = tokens_of_images(true);
@@ -244,5 +251,9 @@ TEST_CASE("a REG without what it needs is refused before the first step") {
   refuse("mfd", {"--class-token-weights", ""}, exit_code::usage, "reg.pt: a REG, whose velocity takes the class token of DINOv2 of an image beside its latent: set class_token_weights");
   refuse("mfd", {"--class-token-weights", (folder / "no.pth").string()}, exit_code::unreadable, "the recipe names files that do not exist");
   refuse("mfd", {"--teacher-weights", sit_stand_ins().reg.string()}, exit_code::usage, "class tokens of 384 numbers, but those of the teacher " + sit_stand_ins().reg.string() + " have 12");
+  const fs::path pipeline = folder / "pipeline";
+  refused(train_reg("pipeline", pipeline, {"-q", "--map.objective.name", "cd"}), exit_code::usage, "map: its objective calls the teacher at points of its own");
+  refused(train_reg("pipeline", pipeline, {"-q", "--class-token-weights", ""}), exit_code::usage, "set class_token_weights to DINOv2's file");
+  CHECK(!fs::exists(pipeline / "cmt"));                    // before the first stage
   refuse("map", {"--objective", "cd"}, exit_code::usage, "map: its objective calls the teacher at points of its own, and this teacher (REG) needs the class token");
 }
