@@ -16,6 +16,7 @@
 #include "tests/apps/tiny_run.h"
 #include "tests/support/error_of.h"
 #include "tests/support/hash_fill.h"
+#include "tests/support/picture_folder.h"
 #include "tests/support/sit_stand_ins.h"
 #include "tests/support/tensors.h"
 
@@ -149,6 +150,15 @@ TEST_CASE("a REG teaches: CMT, MFD on class tokens that are encoded once, and it
   const auto made_from = nlohmann::json::parse(read_file(out / "mfd/checkpoints/step-00000002/state.json")).at("made_from");
   CHECK(has(made_from.at("class tokens").get<std::string>(), " class token of dinov2_vits14, bicubic to 224 pixels"));
 
+  // Its targets have the recipe's guidance.
+  std::map<std::string, std::string> models;
+  for (const char* guidance : {"1", "2"}) {
+    const fs::path other = folder / guidance;
+    REQUIRE(train_reg("mfd", other, {"--guidance", guidance, "--init-from", sit_stand_ins().mean_flow_z.string()}).code == 0);
+    models[guidance] = read_file(other / "mfd/checkpoints/latest/model.safetensors");
+  }
+  CHECK(models["1"] != models["2"]);
+
   // The network has REG's positions, and its tokens are those of the images, in their order.
   const StateDict weights = state_dict(load_class_token_encoder(files().dino.string(), {})->encoder);
   const auto positions = std::find_if(weights.begin(), weights.end(), [](const auto& entry) { return has(entry.first, "position_embeddings"); });
@@ -233,6 +243,9 @@ TEST_CASE("tokens of other images, of another network or without mirror images a
   CHECK(has(problem([](Recipe&) {}), "nearest to 224 pixels, but this run's are "));
   write_atomically(index, text);
   CHECK(has(problem([](Recipe& r) { r.latents.given = "vae-sd"; }, "cache"), "latents of another program (vae-sd)"));
+  draw_picture_folder(folder / "pictures", {.counts = std::vector<int>(10, 1)});
+  CHECK(has(problem([&](Recipe& r) { r.data = "folder:" + (folder / "pictures").string() + "?size=16,crop=random", r.latents.folder = (folder / "l").string(); }, "images"),
+            "each visit sees another crop of an image"));
   // A cache that was filled with them is refused after `given` is gone from the config.
   Here cache("cache", out);
   cache.run().encode_latents();

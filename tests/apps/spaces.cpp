@@ -90,6 +90,7 @@ TEST_CASE("space \"vae\": the pipeline trains an autoencoder, measures the scale
   const Result trained = train("pipeline", out, vae);
   succeeds(trained);
   CHECK_FALSE(fs::exists(out / "decoder"));
+  CHECK_FALSE(has(trained.err, "no images of"));
   for (const char* file : {"encoder/encoder.safetensors", "vae/checkpoints/latest/ema.safetensors", "vae/samples", "stats.safetensors", "samples.png", "report.html"})
     CHECK_MESSAGE(fs::exists(out / file), file);
   std::vector<std::string> names;
@@ -134,6 +135,7 @@ TEST_CASE("space \"vae\": the pipeline trains an autoencoder, measures the scale
   const Arguments sdxl = vae + Arguments{"--vae-weights", (folder / "sdxl/diffusion_pytorch_model.safetensors").string()};
   refused(train("fm", folder / "scaled", sdxl + Arguments{"--vae.model.scale", "0.18215", "-q"}), exit_code::unreadable, "scaling_factor 0.13025, but vae.model.scale is 0.18215");
   succeeds(train("fm", folder / "scaled", sdxl + Arguments{"--vae.model.scale", "0.13025"}));
+  succeeds(train("fm", folder / "measured", sdxl));         // the recipe's scale of 0: it is measured, whatever the file says
 
   // Its file serves another run, whose feature loss then needs no encoder; a generator of another scale is refused.
   const std::string file = (out / "vae").string() + ":ema";

@@ -69,11 +69,6 @@ void refuse_two_references(const std::vector<Side>& sides) {
   }
 }
 
-std::string title(std::string name) {
-  std::replace(name.begin(), name.end(), '_', ' ');
-  return name;
-}
-
 }  // namespace
 
 std::vector<Variant> latents_variants(const Recipe& r) {
@@ -152,7 +147,7 @@ std::vector<Plot> latents_plots(const Findings& f) {
   std::vector<Plot> plots;
   for (const char* metric : {"frechet", "kid"}) {
     const bool positive = std::string_view(metric) == "frechet";       // a KID near 0 may be negative, and a log axis would hide it
-    Plot plot{.title = fmt::format("{} over the cost of a sample", title(metric)), .x_label = "GMACs a sample, generator and decoder", .y_label = title(metric), .curves = {},
+    Plot plot{.title = fmt::format("{} over the cost of a sample", metric), .x_label = "GMACs a sample, generator and decoder", .y_label = metric, .curves = {},
               .log_x = true, .log_y = positive};
     for (std::size_t i = 0; i < f.variants.size(); ++i) {
       const std::vector<const Trial*> trials = trials_of(f, i);
