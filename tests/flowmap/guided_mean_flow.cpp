@@ -35,9 +35,11 @@ TEST_CASE("w mixes the given velocity and the network's own, inside the interval
   const std::vector<std::int64_t> labels = p.y.to_vector<std::int64_t>();
   for (const auto& [omega, kappa] : {std::pair{0.2, 0.92}, {1.5, 0.0}, {0.6, 0.4}, {1.0, 0.5}}) {
     int calls = 0, guided_rows = 0, dropped = 0, outside = 0;
-    const VelocityNet v = [&, u = small.net()](const Var& z, const Var& at, const Labels& y) { return ++calls, u(z, at, at, y); };
+    std::int64_t rows = 0;
+    const VelocityNet v = [&, u = small.net()](const Var& z, const Var& at, const Labels& y) { return ++calls, rows += z.dim(0), u(z, at, at, y); };
     const std::vector<double> w = self_guided(v, one_point(), with(omega, kappa, 0.2, 0.7).guidance())(p).to_vector<double>();
     CHECK(calls == 1);
+    CHECK(rows == 64 * ((kappa != 0 ? 1 : 0) + (omega + kappa == 1 ? 0 : 1)));           // no velocity whose factor in w is 0
     double worst = 0;
     for (std::size_t i = 0; i < w.size(); ++i) {
       const std::size_t row = i / dim;
