@@ -38,7 +38,7 @@ LatentCoder TrainingRun::class_token_coder() {
     throw ConfigError(fmt::format("{}: a REG, whose velocity takes the class token of DINOv2 of an image beside its latent: set class_token_weights to DINOv2's file, "
                                   "dinov2_vitb14_pretrain.pth, or give a SiT or REPA as the teacher", recipe_.teacher_weights));
   const LatentCoder coder = fm::class_token_coder(load_class_token_encoder(file, warner()));
-  class_tokens_id_ = fmt::format("{} {}", coder.encoder().front().second, coder.preprocessing);
+  class_tokens_id_ = fmt::format("{} {}", coder.encoder().front().second, coder.preprocessing), class_token_numbers_ = coder.shape[0];
   return coder;
 }
 
@@ -48,8 +48,8 @@ const std::string& TrainingRun::class_tokens_id() {
 }
 
 void TrainingRun::check_class_tokens(std::int64_t numbers) {
-  const LatentCoder coder = class_token_coder();
-  if (const std::int64_t found = coder.shape[0]; numbers > 0 && found != numbers)
+  class_tokens_id();                                       // loads the network once a run, to know what it is
+  if (const std::int64_t found = class_token_numbers_; numbers > 0 && found != numbers)
     throw ConfigError(fmt::format("class_token_weights {}: class tokens of {} numbers, but those of the teacher {} have {}: give {}", recipe_.class_token_weights, found,
                                   recipe_.teacher_weights, numbers, numbers == 768 ? "dinov2_vitb14_pretrain.pth" : "the DINOv2 that the teacher was trained with"));
   if (!space_of(recipe_).pictures)

@@ -184,6 +184,7 @@ class TrainingRun {
   std::unique_ptr<const StoredLatents> given_latents_;
   std::unique_ptr<LatentSource> source_, class_tokens_;      // of the same samples in the same order
   std::string class_tokens_id_;
+  std::int64_t class_token_numbers_ = 0;
   std::unique_ptr<BatchAhead<LatentSet>> latents_ahead_;       // prefetches in the order that ahead_seed_ gives
   std::uint64_t ahead_seed_ = 0;
   LatentSpace batch_space_;                         // the space in which batches are normalized
